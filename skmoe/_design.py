@@ -1,0 +1,211 @@
+"""A standardised view of numeric columns, read in blocks of rows."""
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+
+from ._ops import get_ops
+
+# Rows of a block hold about this many numbers, so that block and products stay in cache.
+_BLOCK_NUMBERS = 65536
+_MIN_BLOCK, _MAX_BLOCK = 256, 8192
+
+
+class Design:
+    """Columns ``[(X - center) / scale, 1]`` without a copy of X.
+
+    Dense columns are centred and scaled; columns of a CSR matrix are scaled only,
+    since the free intercept absorbs the centring. NaN counts as the average.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, d)
+    center, scale : ndarray of shape (d,)
+
+    Attributes
+    ----------
+    shape : (n, D)
+        D = d + 1 with the column of ones, which comes last.
+    """
+
+    def __init__(self, X, center, scale):
+        self.X = X
+        self.center = center
+        self.scale = scale
+        self.shape = (X.shape[0], X.shape[1] + 1)
+        self.is_sparse = sp.issparse(X)
+        self._gram = None  # (weight, Gram) of the last call of total_gram
+
+    @classmethod
+    def standardised(cls, X, weight):
+        """View with weighted mean 0 and variance 1 in each column that varies."""
+        if sp.issparse(X):
+            X = X.tocsr()
+            if not X.has_canonical_format:
+                X = X.copy()
+                X.sum_duplicates()
+        mean, variance = weighted_moments(X, weight)
+        total = weight.sum()
+        eps = np.finfo(np.float64).eps
+        negligible = (total * mean * eps) ** 2 / total + 10 * eps * mean**2
+        scale = np.sqrt(np.where(variance > negligible, variance, 1.0))
+        center = np.zeros_like(mean) if sp.issparse(X) else mean
+        return cls(X, center, scale)
+
+    def on(self, X):
+        """The same columns of other rows."""
+        return Design(X, self.center, self.scale)
+
+    def same_columns(self, other):
+        """Whether both views are of the same rows and columns, scaled alike."""
+        return self.X is other.X and np.array_equal(self.scale, other.scale)
+
+    def slices(self):
+        """Slices of rows in fixed order; sparse data are one block."""
+        n_rows, width = self.shape
+        if self.is_sparse:
+            return [slice(0, n_rows)]
+        size = int(np.clip(_BLOCK_NUMBERS // width, _MIN_BLOCK, _MAX_BLOCK))
+        return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+
+    def block(self, rows):
+        """Standardised rows as an array (m, D); a `Design` for sparse data."""
+        if self.is_sparse:
+            return self if rows == slice(0, self.shape[0]) else self.on(self.X[rows])
+        X = self.X[rows]
+        out = np.empty((X.shape[0], self.shape[1]))
+        np.subtract(X, self.center, out=out[:, :-1])
+        out[:, :-1] /= self.scale
+        out[:, -1] = 1.0
+        return np.nan_to_num(out, copy=False, nan=0.0) if np.isnan(out).any() else out
+
+    def dot(self, coef):
+        """``[X, 1] @ coef`` in standardised columns: (D, q) -> (n, q)."""
+        if self.is_sparse:
+            return self.X @ (coef[:-1] / self.scale[:, None]) + coef[-1]
+        out = np.empty((self.shape[0], coef.shape[1]))
+        for rows in self.slices():
+            np.matmul(self.block(rows), coef, out=out[rows])
+        return out
+
+    def transposed_dot(self, values):
+        """``[X, 1]' @ values`` in standardised columns: (n, q) -> (D, q)."""
+        if self.is_sparse:
+            products = (self.X.T @ values) / self.scale[:, None]
+            return np.vstack([products, values.sum(axis=0)])
+        out = np.zeros((self.shape[1], values.shape[1]))
+        for rows in self.slices():
+            out += self.block(rows).T @ values[rows]
+        return out
+
+    def grams(self, weights):
+        """``Z' diag(weights[:, k]) Z`` for every k: (n, K) -> (K, D, D)."""
+        out = np.zeros((weights.shape[1], self.shape[1], self.shape[1]))
+        for rows in self.slices():
+            add_grams(self.block(rows), weights[rows], out)
+        return out
+
+    def total_gram(self, weight):
+        """``Z' diag(weight) Z`` (D, D), kept for the next call with the same weights."""
+        if self._gram is None or self._gram[0] is not weight:
+            self._gram = (weight, self.grams(weight[:, None])[0])
+        return self._gram[1]
+
+    def column_squares(self, weights):
+        """Diagonals of `grams`: (n, K) -> (D, K)."""
+        if self.is_sparse:
+            squares = self.X.multiply(self.X).tocsr()
+            rows = (squares.T @ weights) / self.scale[:, None] ** 2
+            return np.vstack([rows, weights.sum(axis=0)])
+        out = np.zeros((self.shape[1], weights.shape[1]))
+        for rows in self.slices():
+            out += np.square(self.block(rows)).T @ weights[rows]
+        return out
+
+    def to_raw(self, coef):
+        """Coefficients (D, q) as (slopes (d, q), intercepts (q,)) of raw columns."""
+        slopes = coef[:-1] / self.scale[:, None]
+        return slopes, coef[-1] - self.center @ slopes
+
+    def from_raw(self, slopes, intercept):
+        """Inverse of `to_raw`: (d, q), (q,) -> (D, q)."""
+        return np.vstack([slopes * self.scale[:, None], intercept + self.center @ slopes])
+
+
+def block_dot(block, coef):
+    """Product of a block of `Design.block` with coefficients (D, q)."""
+    return block.dot(coef) if isinstance(block, Design) else block @ coef
+
+
+def block_transposed_dot(block, values):
+    """Product of a transposed block with values (m, q) -> (D, q)."""
+    return block.transposed_dot(values) if isinstance(block, Design) else block.T @ values
+
+
+def add_grams(block, weights, out):
+    """Add the weighted Grams of a block to ``out`` (K, D, D)."""
+    ops = get_ops()
+    if isinstance(block, Design):
+        ops.csr_weighted_grams(block.X, weights, block.scale, out)
+    else:
+        ops.weighted_grams(block, weights, out)
+
+
+def weighted_moments(X, weight):
+    """Weighted mean and variance (d,) of each column; NaN are left out.
+
+    The variance is taken around a first mean, so that columns far from zero keep
+    their digits.
+    """
+    if sp.issparse(X):
+        total = weight.sum()
+        mean = np.asarray(X.T @ weight).ravel() / total
+        squares = np.asarray(X.multiply(X).T @ weight).ravel() / total
+        return mean, np.maximum(squares - mean**2, 0.0)
+    total, first = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+    for rows, seen in _seen_blocks(X):
+        total += weight[rows] @ seen
+        first += weight[rows] @ np.where(seen, X[rows], 0.0)
+    total = np.where(total > 0, total, 1.0)
+    mean = first / total
+    second, correction = np.zeros_like(mean), np.zeros_like(mean)
+    for rows, seen in _seen_blocks(X):
+        error = np.where(seen, X[rows] - mean, 0.0)
+        correction += weight[rows] @ error
+        second += weight[rows] @ np.square(error)
+    shift = correction / total
+    return mean + shift, np.maximum(second / total - shift**2, 0.0)
+
+
+def _seen_blocks(X, size=4096):
+    for start in range(0, X.shape[0], size):
+        rows = slice(start, start + size)
+        yield rows, ~np.isnan(X[rows])
+
+
+def solve_spd(matrix, values):
+    """Solve a symmetric positive system; minimum norm where it is singular.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (D, D)
+    values : ndarray of shape (D, q)
+
+    Returns
+    -------
+    ndarray of shape (D, q)
+    """
+    diagonal = np.sqrt(np.maximum(np.diag(matrix), 0.0))
+    scale = np.where(diagonal > 0, diagonal, 1.0)
+    scaled = matrix / scale[:, None] / scale
+    right = values / scale[:, None]
+    try:
+        factor = scipy.linalg.cho_factor(scaled, lower=True)
+        if np.diag(factor[0]).min() > 1e-6:
+            return scipy.linalg.cho_solve(factor, right) / scale[:, None]
+    except np.linalg.LinAlgError:  # singular: the minimum-norm solution below
+        pass
+    eigenvalues, vectors = np.linalg.eigh(scaled)
+    kept = eigenvalues > eigenvalues[-1] * len(matrix) * np.finfo(np.float64).eps * 10
+    inverse = np.where(kept, 1.0 / np.where(kept, eigenvalues, 1.0), 0.0)
+    return vectors @ (inverse[:, None] * (vectors.T @ right)) / scale[:, None]

@@ -1,0 +1,148 @@
+"""The door: data are checked here, once, before any work is done."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _num_samples,
+    check_consistent_length,
+    validate_data,
+)
+
+from ._design import Design
+from ._features import (
+    as_numbers,
+    is_frame,
+    nonnumeric_names,
+    resolve_columns,
+    take_columns,
+)
+from ._validation import check_weight
+
+
+@dataclass
+class Door:
+    """What came through the door.
+
+    Attributes
+    ----------
+    gate_X : ndarray or CSR matrix of shape (n, d)
+        Numbers; rows of weight zero are gone.
+    expert_X : ndarray, CSR matrix or DataFrame of shape (n, d)
+        ``gate_X`` itself where both parts see the same numbers.
+    target : ndarray
+        (n, m) of float, or class codes (n,).
+    weight : ndarray of shape (n,)
+    kept : ndarray of bool
+        One per row given; False where the weight is zero.
+    as_frame : bool
+        Whether a DataFrame is passed on as it is.
+    gate_columns, expert_columns : ndarray of int or None
+    """
+
+    gate_X: object
+    expert_X: object
+    target: np.ndarray
+    weight: np.ndarray
+    kept: np.ndarray
+    as_frame: bool
+    gate_columns: np.ndarray | None
+    expert_columns: np.ndarray | None
+
+    def numeric_view(self):
+        """Standardised numeric features, for linear surrogates of other experts."""
+        return Design.standardised(self.gate_X, self.weight)
+
+
+def enter(estimator, plan, X, y, sample_weight):
+    """Check everything that `fit` is given.
+
+    Parameters
+    ----------
+    estimator : BaseMoE
+        Gets ``n_features_in_``, ``feature_names_in_`` and what its target needs.
+    plan : ExpertPlan
+    X, y, sample_weight :
+        As given to ``fit``.
+
+    Returns
+    -------
+    Door
+    """
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the "
+            f"target y is None."
+        )
+    linear = plan.linear is not None
+    selects = estimator.gate_features is not None or estimator.expert_features is not None
+    as_frame = is_frame(X) and (not linear or selects)
+    X = check_rows(estimator, X, as_frame, linear, reset=True)
+    check_consistent_length(X, y)
+    target = estimator._encode_target(y)
+    weight = estimator._target_weight(target, check_weight(sample_weight, X))
+    kept = weight > 0
+    if kept.sum() < plan.n_experts:
+        raise ValueError(
+            f"n_experts={plan.n_experts} is more than the number of rows with a positive "
+            f"weight, n_samples={int(kept.sum())}; choose fewer experts."
+        )
+    gate_columns = resolve_columns(X, estimator.gate_features, "gate_features", numeric=True)
+    expert_columns = resolve_columns(
+        X, estimator.expert_features, "expert_features", numeric=linear
+    )
+    if not kept.all():
+        X, target, weight = _safe_indexing(X, kept), target[kept], weight[kept]
+    gate_X = numbers_for_gate(estimator, X, gate_columns)
+    if linear and _same(gate_columns, expert_columns):
+        expert_X = gate_X
+    else:
+        expert_X = take_columns(X, expert_columns)
+    if linear:
+        expert_X = as_numbers(expert_X, allow_nan=False, estimator=estimator)
+    return Door(gate_X, expert_X, target, weight, kept, as_frame, gate_columns, expert_columns)
+
+
+def check_rows(estimator, X, as_frame, linear, *, reset):
+    """Check X: a DataFrame that is passed on keeps its form, all else becomes numbers."""
+    if as_frame:
+        _check_feature_names(estimator, X, reset=reset)
+        _check_n_features(estimator, X, reset=reset)
+        if _num_samples(X) < 1:
+            raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
+        return X
+    if is_frame(X) and linear and nonnumeric_names(X):
+        raise ValueError(
+            f"Linear experts need numbers, but columns {nonnumeric_names(X)} of X are not "
+            f"numeric; encode them (for instance by a ColumnTransformer in a pipeline) or "
+            f"select numeric ones by gate_features and expert_features. "
+            f"(could not convert string to float)"
+        )
+    allow_nan = estimator.__sklearn_tags__().input_tags.allow_nan
+    X = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+        ensure_all_finite="allow-nan" if allow_nan else True,
+    )
+    if sp.issparse(X) and not estimator.__sklearn_tags__().input_tags.sparse:
+        raise TypeError(
+            "Sparse data was passed, but an expert takes dense data only; use X.toarray() or "
+            "other experts."
+        )
+    return X
+
+
+def numbers_for_gate(estimator, X, columns):
+    """The gate's columns as numbers; NaN are allowed and count as the average."""
+    return as_numbers(take_columns(X, columns), allow_nan=True, estimator=estimator)
+
+
+def _same(one, other):
+    return one is other or (one is not None and other is not None and np.array_equal(one, other))

@@ -1,0 +1,186 @@
+"""What a fit is given, what it returns, and who judges its progress."""
+
+import sys
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class FitData:
+    """What never changes during a fit.
+
+    Attributes
+    ----------
+    gate_X : view, ndarray or CSR matrix of shape (n, d)
+        What the gate sees.
+    X : view, ndarray, CSR matrix or DataFrame of shape (n, d)
+        What the experts see.
+    y : ndarray
+        Targets (n, m) of float, or class codes (n,) of int.
+    weight : ndarray of shape (n,)
+        Positive.
+    n_classes : int or None
+        None for regression.
+    y_scale : ndarray of shape (m,) or None
+        Weighted standard deviation of the targets; the objective is in its units.
+    base_variance : ndarray of shape (m,) or None
+        Residual variance of one linear expert.
+    folds : tuple of (train, test) or None
+        Rows for predictions out of fold.
+    """
+
+    gate_X: object
+    X: object
+    y: np.ndarray
+    weight: np.ndarray
+    n_classes: int | None = None
+    y_scale: np.ndarray | None = None
+    base_variance: np.ndarray | None = None
+    folds: tuple | None = None
+
+    @property
+    def total_weight(self):
+        """Sum of the weights."""
+        return self.weight.sum()
+
+    @property
+    def log_unit(self):
+        """What measuring y in units of its scale adds to the log-likelihood of a row."""
+        return 0.0 if self.y_scale is None else float(np.log(self.y_scale).sum())
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a trainer returns.
+
+    Attributes
+    ----------
+    gate, experts, likelihood : fitted parts of the best iterate
+    resp : ndarray of shape (n, K) or None
+        Responsibilities that the parts were fitted to, where the trainer keeps them.
+    objective : float
+        Of the best iterate.
+    n_iter : int
+    converged : bool
+    history : dict of list
+    unexplained : int
+        Rows that no expert of the best iterate explains.
+    """
+
+    gate: object
+    experts: object
+    likelihood: object
+    resp: np.ndarray | None
+    objective: float
+    n_iter: int
+    converged: bool
+    history: dict = field(default_factory=dict)
+    unexplained: int = 0
+
+
+def objective_value(data, sum_loglik, gate, experts, likelihood):
+    """The penalised mean log-likelihood that is climbed and monitored."""
+    total = data.total_weight
+    inside = sum_loglik - experts.penalty() + likelihood.log_prior()
+    gate_penalty = gate.penalty() if hasattr(gate, "penalty") else 0.0
+    return inside / total + data.log_unit - gate_penalty
+
+
+class Monitor:
+    """Judges the progress of a fit.
+
+    Parameters
+    ----------
+    tol : float
+        A rise of the objective below this counts as none.
+    max_iter : int
+    patience : int, default=1
+        Iterations in a row without a rise of the best objective after which the fit
+        has converged. With ``patience=1`` a drop never counts as an arrival.
+    verbose : int, default=0
+        1: one line, updated; 2: a line per iteration.
+    label : str, default=""
+        Stands at the start of the line.
+
+    Attributes
+    ----------
+    best : float
+        Best objective so far.
+    converged : bool
+    history : dict of list
+        ``objective``, ``seconds`` since the start, ``passes`` over the rows and
+        ``load`` (K,), one entry per iteration.
+    """
+
+    def __init__(self, tol, max_iter, patience=1, verbose=0, label=""):
+        self.tol = tol
+        self.max_iter = max_iter
+        self.patience = patience
+        self.verbose = verbose
+        self.label = label
+        self.best = -np.inf
+        self.converged = False
+        self.history = {"objective": [], "seconds": [], "passes": [], "load": []}
+        self._reference = -np.inf
+        self._still = 0
+        self._began = time.perf_counter()
+
+    @property
+    def n_iter(self):
+        """Iterations so far."""
+        return len(self.history["objective"])
+
+    def update(self, objective, load, passes=1):
+        """Record an iterate.
+
+        Parameters
+        ----------
+        objective : float
+        load : ndarray of shape (K,)
+            Share of the responsibilities of each expert.
+        passes : int, default=1
+            Passes over the rows since the last call.
+
+        Returns
+        -------
+        bool
+            Whether the iterate is the best so far.
+        """
+        previous = self.history["objective"][-1] if self.n_iter else -np.inf
+        self.history["objective"].append(float(objective))
+        self.history["seconds"].append(time.perf_counter() - self._began)
+        self.history["passes"].append(passes)
+        self.history["load"].append(np.array(load))
+        better = objective > self.best
+        if better:
+            self.best = float(objective)
+        if objective > self._reference + self.tol:
+            self._reference, self._still = float(objective), 0
+        elif self.patience > 1 or objective >= previous - 1e-9 * max(1.0, abs(previous)):
+            self._still += 1
+        self.converged = self._still >= self.patience
+        self._show(objective, load)
+        return better
+
+    @property
+    def stop(self):
+        """Whether to stop: converged or out of iterations."""
+        return self.converged or self.n_iter >= self.max_iter
+
+    def close(self):
+        """End the line of progress."""
+        if self.verbose == 1 and self.n_iter:
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+
+    def _show(self, objective, load):
+        if not self.verbose:
+            return
+        shares = " ".join(f"{100 * share:.0f}" for share in load[:12])
+        line = f"{self.label}iteration {self.n_iter:4d}  objective {objective:+.6f}  load % {shares}"
+        end = "\n" if self.verbose > 1 else ""
+        start = "" if self.verbose > 1 else "\r"
+        sys.stdout.write(f"{start}{line:<79}{end}")
+        sys.stdout.flush()

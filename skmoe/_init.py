@@ -1,0 +1,113 @@
+"""Responsibilities to start from."""
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+# Rows that centres are searched on; all rows are then assigned to them.
+_MAX_ROWS = 20_000
+# Columns above which clusters in X say little.
+_MAX_COLUMNS = 500
+# Share of the responsibility that labels leave to the other experts.
+_DOUBT = 0.1
+
+
+def from_labels(labels, n_experts, doubt=_DOUBT):
+    """Responsibilities (n, K) from labels (n,) in 0..K-1."""
+    resp = np.full((len(labels), n_experts), doubt / n_experts)
+    resp[np.arange(len(labels)), labels] += 1.0 - doubt
+    return resp
+
+
+def random_start(design, weight, n_experts, rng):
+    """Softmax of random logits that are linear in the features.
+
+    Parameters
+    ----------
+    design : Design of shape (n, D)
+    weight : ndarray of shape (n,)
+    n_experts : int
+    rng : numpy.random.RandomState
+
+    Returns
+    -------
+    ndarray of shape (n, n_experts)
+    """
+    coef = rng.normal(size=(design.shape[1], n_experts))
+    logits = design.dot(coef)
+    spread = np.sqrt(np.mean(np.square(logits - logits.mean(axis=1, keepdims=True))))
+    logits *= 3.0 / max(spread, 1e-300)  # clear regions, still soft
+    logits -= weight @ logits / weight.sum()
+    logits -= logits.max(axis=1, keepdims=True)
+    resp = np.exp(logits)
+    return resp / resp.sum(axis=1, keepdims=True)
+
+
+def kmeans_start(design, weight, n_experts, rng):
+    """Clusters of the standardised features, by k-means from principal splits.
+
+    The start of k-means has no chance in it: the cluster with the largest sum of
+    squares is cut at its mean along its first principal axis, until there are K.
+    So weights act as repeated rows do. Sparse or very wide features, and fewer
+    distinct rows than experts, get a random start.
+
+    Parameters
+    ----------
+    design : Design of shape (n, D)
+    weight : ndarray of shape (n,)
+    n_experts : int
+    rng : numpy.random.RandomState
+
+    Returns
+    -------
+    ndarray of shape (n, n_experts)
+
+    References
+    ----------
+    Su, T. and Dy, J. G. (2007). In search of deterministic methods for initializing
+    K-means and Gaussian mixture clustering. Intelligent Data Analysis 11, 319-338.
+    """
+    if design.is_sparse or design.shape[1] > _MAX_COLUMNS:
+        return random_start(design, weight, n_experts, rng)
+    rows = thinned(design.shape[0], _MAX_ROWS)
+    Z, some = design.block(rows)[:, :-1], weight[rows]
+    centers = principal_splits(Z, some, n_experts)
+    if len(centers) < n_experts:
+        return random_start(design, weight, n_experts, rng)
+    # The seed only matters for a cluster that runs empty.
+    kmeans = KMeans(n_experts, init=centers, n_init=1, max_iter=50, random_state=0)
+    kmeans.fit(Z, sample_weight=some)
+    labels = [kmeans.predict(design.block(part)[:, :-1]) for part in design.slices()]
+    return from_labels(np.concatenate(labels), n_experts)
+
+
+def thinned(n_rows, most):
+    """Indices of at most about ``most`` rows, evenly spaced."""
+    return np.arange(0, n_rows, max(1, -(-n_rows // most)))
+
+
+def principal_splits(Z, weight, n_clusters):
+    """Centres (k, d) of clusters cut at the mean along the first principal axis.
+
+    Returns fewer than ``n_clusters`` where no cluster can be cut any more.
+    """
+    clusters = [_cluster(Z, weight, np.arange(len(Z)))]
+    while len(clusters) < n_clusters:
+        widest = max(range(len(clusters)), key=lambda c: clusters[c][0])
+        spread, mean, rows = clusters[widest]
+        if not spread > 1e-12 * max(1.0, float(weight.sum())):
+            break
+        centred = Z[rows] - mean
+        axis = np.linalg.eigh((centred * weight[rows, None]).T @ centred)[1][:, -1]
+        axis *= np.sign(axis[np.argmax(np.abs(axis))])
+        right = centred @ axis > 0
+        clusters[widest : widest + 1] = [
+            _cluster(Z, weight, rows[~right]),
+            _cluster(Z, weight, rows[right]),
+        ]
+    return np.array([mean for _, mean, _ in clusters])
+
+
+def _cluster(Z, weight, rows):
+    mean = weight[rows] @ Z[rows] / weight[rows].sum()
+    spread = weight[rows] @ np.square(Z[rows] - mean).sum(axis=1)
+    return spread, mean, rows

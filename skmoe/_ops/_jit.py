@@ -1,0 +1,16 @@
+"""The one place where options of the Numba compiler are written."""
+
+import numba
+
+# Sums may be reordered and products fused, so that loops vectorise; NaN and
+# infinities keep their meaning (no "nnan", no "ninf"), since log space needs them.
+_FASTMATH = {"contract", "nsz", "reassoc"}
+
+
+def kernel(function):
+    """Compile a kernel at its first call: cached on disk, without the GIL.
+
+    A kernel takes arrays and scalars and writes into the arrays named last. It
+    allocates nothing that depends on threads, shares no sums and checks nothing.
+    """
+    return numba.njit(cache=True, nogil=True, fastmath=_FASTMATH)(function)

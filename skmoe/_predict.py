@@ -1,0 +1,112 @@
+"""What a fitted mixture answers, routed or dense."""
+
+import numpy as np
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from ._door import check_rows, numbers_for_gate
+from ._features import as_numbers, take_columns
+from ._ops import get_ops
+from .routing import predict_routed, top_k_route
+
+
+class MixturePredictions:
+    """Methods of a fitted mixture that both estimators share."""
+
+    def gate_proba(self, X):
+        """Probability of each expert given the features, before any routing.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_experts)
+            Rows sum to one.
+        """
+        return np.exp(self._log_gate(self._rows(X)))
+
+    def route(self, X):
+        """The experts that each row uses, and their weights.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        indices : ndarray of shape (n_samples, k) of int
+            The ``top_k`` most probable experts (all if ``top_k`` is None), best first.
+        weights : ndarray of shape (n_samples, k)
+            Rows sum to one.
+        """
+        log_gate = self._log_gate(self._rows(X))
+        indices, log_weights = top_k_route(log_gate, self.top_k or self.n_experts_)
+        return indices, np.exp(log_weights)
+
+    def log_likelihood(self, X, y):
+        """Log density (or log probability) of each observed target.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            In units of the target, as given.
+        """
+        return self._posterior(X, y)[1]
+
+    def responsibilities(self, X, y):
+        """Probability of each expert given features and target.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_experts)
+            Rows sum to one; experts that are not routed to have 0.
+        """
+        return self._posterior(X, y)[0]
+
+    # -- private ------------------------------------------------------------------
+
+    def _rows(self, X):
+        check_is_fitted(self)
+        return check_rows(self, X, self._as_frame, not self._fitted_foreign, reset=False)
+
+    def _log_gate(self, X):
+        return self.gate_.log_proba(numbers_for_gate(self, X, self._gate_columns))
+
+    def _expert_rows(self, X):
+        X = take_columns(X, self._expert_columns)
+        return X if self._fitted_foreign else as_numbers(X, allow_nan=False, estimator=self)
+
+    def _mixture(self, X):
+        """Log weights (n, k), predictions (n, k, P) and experts (n, k) of the routed mixture.
+
+        Experts are None for the dense mixture, where column k is expert k.
+        """
+        X = self._rows(X)
+        log_gate, experts = self._log_gate(X), self._parts.experts
+        if self.top_k is None or self.top_k == self.n_experts_:
+            return log_gate, experts.predict(self._expert_rows(X)), None
+        indices, log_weights = top_k_route(log_gate, self.top_k)
+        return log_weights, predict_routed(experts, self._expert_rows(X), indices), indices
+
+    def _posterior(self, X, y):
+        log_weights, pred, indices = self._mixture(X)
+        check_consistent_length(log_weights, y)
+        log_lik = self.likelihood_.log_lik(self._decode_target(y), pred, indices)
+        resp, loglik = np.empty(log_lik.shape), np.empty(len(log_lik))
+        get_ops().e_step(log_weights, log_lik, resp, loglik)
+        if indices is None:
+            return resp, loglik
+        scattered = np.zeros((len(resp), self.n_experts_))
+        np.put_along_axis(scattered, indices, resp, axis=1)
+        return scattered, loglik

@@ -1,0 +1,138 @@
+"""From starts to a fit: several starts, a race where there are many, the best kept."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+
+from ._em import Parts, fit_em
+from ._design import Design
+from ._fit import Monitor
+from ._init import kmeans_start, random_start
+from ._path import grow, posterior
+from .experts.linear import LinearExpert
+from .gates.softmax import SoftmaxGate
+
+# With more starts than this, all run for a while and only so many to the end.
+_FINALISTS = 3
+_RACE_ITER = 30
+# Linear surrogates only point the way for other experts.
+_SURROGATE_ITER, _SURROGATE_TOL = 50, 1e-4
+
+
+def start_kinds(init, n_init):
+    """Names of the starts to run.
+
+    ``"auto"`` means the grown start, then k-means, then random ones; any other name
+    stands first, and random starts follow.
+    """
+    first = ["grown", "kmeans"] if init == "auto" else [init]
+    return (first + ["random"] * n_init)[:n_init]
+
+
+def fit_from_starts(data, make_parts, n_experts, kinds, new_monitor, rng, fit=fit_em):
+    """Fit from every start and return the result with the highest objective.
+
+    Parameters
+    ----------
+    data : FitData
+        With views for gate and experts, both numeric.
+    make_parts : callable
+        ``make_parts(n_experts) -> Parts``, started, with an unfitted gate.
+    n_experts : int
+    kinds : list of {"grown", "kmeans", "random"}
+    new_monitor : callable
+        ``new_monitor(label) -> Monitor``.
+    rng : numpy.random.RandomState
+    fit : callable, default=fit_em
+
+    Returns
+    -------
+    FitResult
+    """
+    if n_experts == 1:
+        return fit(data, make_parts(1), new_monitor(""), np.ones((len(data.y), 1)))
+    begun = [_begin(kind, data, make_parts, n_experts, rng, fit) for kind in kinds]
+    if len(begun) > _FINALISTS:
+        heats = [fit(data, parts, Monitor(1e-6, _RACE_ITER), resp) for parts, resp in begun]
+        heats.sort(key=lambda result: -result.objective)
+        begun = [_resume(data, result) for result in heats[:_FINALISTS]]
+    results = []
+    for number, (parts, resp) in enumerate(begun):
+        label = f"start {number + 1}/{len(begun)}  " if len(begun) > 1 else ""
+        results.append(fit(data, parts, new_monitor(label), resp))
+    return max(results, key=lambda result: result.objective)
+
+
+def _begin(kind, data, make_parts, n_experts, rng, fit):
+    if kind == "grown":
+        return _resume(data, grow(data, make_parts, n_experts, fit))
+    start = kmeans_start if kind == "kmeans" else random_start
+    return make_parts(n_experts), start(data.gate_X, data.weight, n_experts, rng)
+
+
+def _resume(data, result):
+    parts = Parts(result.gate, result.experts, result.likelihood).keep()
+    return parts, posterior(data, parts)[0]
+
+
+def one_expert_variance(data):
+    """Residual variance (m,) of one linear expert; data with a view as X."""
+    experts = LinearExpert().collection(1).start(data)
+    spread = np.square(data.y_scale)
+    pred = experts.fit_predict(data, np.ones((len(data.y), 1)), spread[None, :])
+    squares = np.square(data.y - pred[:, 0])
+    return np.maximum(data.weight @ squares / data.total_weight, 1e-8 * spread)
+
+
+def surrogate_start(data, likelihood, n_experts, kinds, rng):
+    """Responsibilities for any experts, handed over by linear ones.
+
+    Parameters
+    ----------
+    data : FitData
+    likelihood : likelihood
+    n_experts, kinds, rng :
+        As in `fit_from_starts`.
+
+    Returns
+    -------
+    ndarray of shape (n, n_experts)
+    """
+    view = data.gate_X
+    if not isinstance(view, Design):
+        view = Design.standardised(view, data.weight)
+    linear = replace(data, gate_X=view, X=view, folds=None)
+
+    def make_parts(n):
+        experts = LinearExpert().collection(n, data.n_classes).start(linear)
+        return Parts(SoftmaxGate(), experts, likelihood.start(linear, n))
+
+    def new_monitor(label):
+        return Monitor(_SURROGATE_TOL, _SURROGATE_ITER)
+
+    result = fit_from_starts(linear, make_parts, n_experts, kinds, new_monitor, rng)
+    return _resume(linear, result)[1]
+
+
+def optimism(data, parts, resp):
+    """In-sample minus out-of-fold mean log-likelihood of the first M-step.
+
+    Parameters
+    ----------
+    data : FitData
+        With folds.
+    parts : Parts
+    resp : ndarray of shape (n, K)
+
+    Returns
+    -------
+    float
+    """
+    plain = replace(data, folds=None)
+    values = []
+    for rows in (plain, data):
+        trial = Parts(copy.deepcopy(parts.gate), copy.copy(parts.experts), copy.copy(parts.likelihood))
+        monitor = Monitor(0.0, 1)
+        values.append(fit_em(rows, trial, monitor, resp).history["objective"][0])
+    return values[0] - values[1]

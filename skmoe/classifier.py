@@ -1,0 +1,235 @@
+"""The classifier."""
+
+import warnings
+
+import numpy as np
+import scipy.special
+from sklearn.base import ClassifierMixin
+from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+
+from ._base import BaseMoE
+from .likelihoods import Categorical
+
+
+class MoEClassifier(ClassifierMixin, BaseMoE):
+    """Mixture of experts for classification.
+
+    The class probabilities are the gate's average of the experts' class probabilities.
+
+    Parameters
+    ----------
+    experts : None, estimator or list of (str, estimator), default=None
+        None: linear experts, that is multinomial logistic regressions
+        (`skmoe.experts.LinearExpert`). An estimator: a template, cloned ``n_experts``
+        times. A list: one expert each. Any scikit-learn classifier will do; those
+        without ``sample_weight`` get weighted resamples of the rows, those without
+        ``predict_proba`` have their scores turned into probabilities.
+    n_experts : int, default=None
+        None means 4 for a template, and the length of a list.
+    gate : {"softmax"} or gate, default="softmax"
+        As in `MoERegressor`.
+    gate_features, expert_features : column selector, default=None
+        As in `MoERegressor`.
+    top_k : int, default=None
+        Number of experts used per row in prediction; only these run. None uses all.
+    cross_fit : {"auto"}, int, splitter or None, default="auto"
+        As in `MoERegressor`; folds are stratified.
+    init : {"auto", "grown", "kmeans", "random"}, callable or array, default="auto"
+        As in `MoERegressor`.
+    n_init : int, default=2
+        As in `MoERegressor`.
+    max_iter : int, default=200
+    tol : float, default=None
+        Smallest rise of the objective (mean log-likelihood per row) that counts. None:
+        1e-5, or 1e-3 with ``cross_fit``.
+    class_weight : dict, "balanced" or None, default=None
+        Factors of the sample weights by class, as in scikit-learn's classifiers.
+    warm_start : bool, default=False
+        Start from the last fit if it had as many experts, features and classes.
+    n_jobs : int, default=None
+        Parallel fits of experts that are not linear.
+    random_state : int, RandomState instance or None, default=None
+        For random starts, folds and the seeds of experts.
+    verbose : int, default=0
+        1: one line of progress, updated; 2: a line per iteration.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    gate_ : gate
+    experts_ : list of estimators
+        Fitted scikit-learn estimators; `LogisticRegression` for linear experts.
+    expert_names_ : list of str
+    likelihood_ : Categorical
+    n_experts_ : int
+    load_ : ndarray of shape (n_experts,)
+        Share of the training weight whose most probable expert is k.
+    objective_ : float
+        Penalised mean log-likelihood at the kept iterate.
+    n_iter_ : int
+        Iterations of the run that was kept.
+    converged_ : bool
+        As in `MoERegressor`.
+    history_ : dict
+        Lists ``objective``, ``seconds``, ``passes`` and ``load`` by iteration.
+    cross_fit_ : int or None
+        Number of folds used in training.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X was a DataFrame with string column names.
+
+    See Also
+    --------
+    MoERegressor : The same for numbers.
+
+    References
+    ----------
+    Jordan, M. I. and Jacobs, R. A. (1994). Hierarchical mixtures of experts and the EM
+    algorithm. Neural Computation 6, 181-214.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmoe import MoEClassifier
+    >>> X = np.array([[-3.0], [-2.0], [-1.0], [0.0], [1.0], [2.0], [3.0]] * 5)
+    >>> y = np.where(np.abs(X[:, 0]) > 1.5, "far", "near")
+    >>> model = MoEClassifier(n_experts=2).fit(X, y)
+    >>> model.predict([[-2.5], [0.0], [2.5]])
+    array(['far', 'near', 'far'], dtype='<U4')
+    """
+
+    _parameter_constraints = {
+        **BaseMoE._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        experts=None,
+        n_experts=None,
+        *,
+        gate="softmax",
+        gate_features=None,
+        expert_features=None,
+        top_k=None,
+        cross_fit="auto",
+        init="auto",
+        n_init=2,
+        max_iter=200,
+        tol=None,
+        class_weight=None,
+        warm_start=False,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.experts = experts
+        self.n_experts = n_experts
+        self.gate = gate
+        self.gate_features = gate_features
+        self.expert_features = expert_features
+        self.top_k = top_k
+        self.cross_fit = cross_fit
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def predict_proba(self, X):
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``; rows sum to one.
+        """
+        log_weights, pred, _ = self._mixture(X)
+        proba = self.likelihood_.combine(log_weights, pred)
+        return proba / proba.sum(axis=1, keepdims=True)
+
+    def predict_log_proba(self, X):
+        """Predict logarithms of class probabilities.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        log_weights, pred, _ = self._mixture(X)
+        log_proba = scipy.special.log_softmax(pred, axis=2) + log_weights[:, :, None]
+        return scipy.special.logsumexp(log_proba, axis=1)
+
+    def predict(self, X):
+        """Predict the most probable class.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        proba = self.predict_proba(X)
+        return self.classes_[proba.argmax(axis=1)]
+
+    def predict_experts(self, X):
+        """Class probabilities of every expert, used or not.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_experts, n_classes)
+        """
+        pred = self._parts.experts.predict(self._expert_rows(self._rows(X)))
+        return scipy.special.softmax(pred, axis=2)
+
+    def _resolve_likelihood(self):
+        return Categorical()
+
+    def _n_classes(self):
+        return len(self.classes_)
+
+    def _encode_target(self, y):
+        check_classification_targets(y)
+        y = column_or_1d(y, warn=True)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) == 1:
+            warnings.warn(
+                f"y has one class only, {self.classes_[0]!r}; it is all that can be predicted.",
+                UserWarning,
+                stacklevel=5,
+            )
+        return codes.astype(np.intp)
+
+    def _target_weight(self, target, weight):
+        """Sample weights times class weights."""
+        if self.class_weight is None:
+            return weight
+        return weight * compute_sample_weight(self.class_weight, self.classes_[target])
+
+    def _decode_target(self, y):
+        y = column_or_1d(y)
+        codes = np.searchsorted(self.classes_, y)
+        known = self.classes_[np.minimum(codes, len(self.classes_) - 1)] == y
+        if not np.all(known):
+            unseen = np.unique(np.asarray(y)[~known]).tolist()
+            raise ValueError(f"y contains labels that fit has not seen: {unseen}.")
+        return codes.astype(np.intp)

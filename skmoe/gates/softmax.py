@@ -1,0 +1,253 @@
+"""The softmax gate: multinomial logistic regression on soft targets."""
+
+import copy
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+from numbers import Integral, Real
+
+from .._design import Design, solve_spd
+from .._lbfgs import minimize
+from .._ops import get_ops
+from .._precondition import gram_preconditioner
+
+# Warm iterations of one M-step: 5 needed no more EM iterations than 100 did.
+_INNER_ITER = 5
+
+
+class SoftmaxGate(BaseEstimator):
+    r"""Softmax of logits that are linear in the features.
+
+    .. math:: g_k(x) = \exp(a_k + x'c_k) / \sum_j \exp(a_j + x'c_j)
+
+    Features are standardised internally, NaN counts as the average, and the
+    slopes of standardised features carry a ridge penalty, without which the gate
+    diverges where regimes are separable.
+
+    Parameters
+    ----------
+    alpha : float, default=1e-4
+        Strength of the penalty :math:`\frac{\alpha}{2}\sum_k \|c_k\|^2` on the mean
+        log-likelihood per row; intercepts are free. 0 is allowed.
+    max_iter : int, default=100
+        Iterations of L-BFGS in `fit`.
+    tol : float, default=1e-8
+        Relative decrease at which `fit` stops.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_experts, n_features)
+        Slopes for features as given.
+    intercept_ : ndarray of shape (n_experts,)
+    mean_, scale_ : ndarray of shape (n_features,)
+        Shift and scale of the internal standardisation; the shift of sparse
+        features is zero.
+    n_experts_ : int
+    n_iter_ : int
+        Iterations of the last `fit`.
+
+    References
+    ----------
+    Jordan, M. I. and Jacobs, R. A. (1994). Hierarchical mixtures of experts and the
+    EM algorithm. Neural Computation 6, 181-214.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmoe.gates import SoftmaxGate
+    >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> resp = np.array([[1.0, 0.0], [0.9, 0.1], [0.1, 0.9], [0.0, 1.0]])
+    >>> gate = SoftmaxGate(alpha=0.01).fit(X, resp)
+    >>> np.exp(gate.log_proba(X)).argmax(axis=1)
+    array([0, 0, 1, 1])
+    """
+
+    _parameter_constraints = {
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(self, alpha=1e-4, *, max_iter=100, tol=1e-8):
+        self.alpha = alpha
+        self.max_iter = max_iter
+        self.tol = tol
+
+    def view(self, X, sample_weight):
+        """Prepare features once for repeated fits.
+
+        Parameters
+        ----------
+        X : ndarray or CSR matrix of shape (n_samples, n_features)
+            NaN counts as the average.
+        sample_weight : ndarray of shape (n_samples,)
+
+        Returns
+        -------
+        Design
+            May be given to all methods in the place of ``X``.
+        """
+        return Design.standardised(X, sample_weight)
+
+    def fit(self, X, resp, sample_weight=None):
+        """Fit to soft targets, from zero, until convergence.
+
+        Parameters
+        ----------
+        X : ndarray, CSR matrix or view, of shape (n_samples, n_features)
+            NaN counts as the average.
+        resp : ndarray of shape (n_samples, n_experts)
+            Non-negative; each row sums to one.
+        sample_weight : ndarray of shape (n_samples,), default=None
+            Ones by default.
+
+        Returns
+        -------
+        self : SoftmaxGate
+        """
+        sample_weight = np.ones(len(resp)) if sample_weight is None else sample_weight
+        design = X if isinstance(X, Design) else self.view(X, sample_weight)
+        self._set(design, np.zeros((design.shape[1], resp.shape[1])))
+        return self._descend(design, resp, sample_weight, self.max_iter, self.tol)
+
+    def partial_fit(self, X, resp, sample_weight=None):
+        """Improve the present coefficients by a few iterations.
+
+        Parameters
+        ----------
+        X : ndarray, CSR matrix or view, of shape (n_samples, n_features)
+        resp : ndarray of shape (n_samples, n_experts)
+        sample_weight : ndarray of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self : SoftmaxGate
+        """
+        if getattr(self, "n_experts_", None) != resp.shape[1]:
+            return self.fit(X, resp, sample_weight)
+        sample_weight = np.ones(len(resp)) if sample_weight is None else sample_weight
+        return self._descend(self._design(X), resp, sample_weight, _INNER_ITER, 1e-10)
+
+    def log_proba(self, X):
+        """Logarithm of the probability of each expert.
+
+        Parameters
+        ----------
+        X : ndarray, CSR matrix or view, of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_experts)
+        """
+        check_is_fitted(self)
+        logits = self._design(X).dot(self._coef)
+        get_ops().log_softmax(logits, logits)
+        return logits
+
+    def resumed(self, view):
+        """A copy with the same coefficients for features of another fit."""
+        gate = copy.copy(self)
+        slopes, intercept = self._raw()
+        gate._set(view, view.from_raw(slopes, intercept))
+        return gate
+
+    def penalty(self):
+        """What the objective loses to the ridge, per row of weight one."""
+        return 0.5 * self.alpha * np.sum(np.square(self._coef[:-1]))
+
+    @property
+    def coef_(self):
+        """Slopes for features as given, of shape (n_experts, n_features)."""
+        return self._raw()[0].T
+
+    @property
+    def intercept_(self):
+        """Intercepts for features as given, of shape (n_experts,)."""
+        return self._raw()[1]
+
+    # -- additive: one block step from the experts' Gram matrices ----------------
+
+    def block_coef(self):
+        """Coefficients of standardised features: (D, K)."""
+        return self._coef
+
+    def moved(self, step):
+        """A copy whose standardised coefficients (D, K) are moved by a step."""
+        gate = copy.copy(self)
+        gate._coef = _centred(self._coef + step)
+        return gate
+
+    def block_step(self, gradient, grams, total_weight):
+        """Newton step with block-diagonal curvature.
+
+        Near the optimum responsibilities equal gate probabilities on average, so
+        the experts' weighted Grams bound the blocks of the gate's Hessian.
+
+        Parameters
+        ----------
+        gradient : ndarray of shape (D, K)
+            ``Z' (weight * (resp - gate_proba))``.
+        grams : ndarray of shape (K, D, D)
+            ``Z' diag(weight * resp_k) Z``.
+        total_weight : float
+
+        Returns
+        -------
+        ndarray of shape (D, K)
+        """
+        ridge = np.full(len(gradient), total_weight * self.alpha)
+        ridge[-1] = 0.0
+        right = gradient - ridge[:, None] * self._coef
+        columns = [
+            solve_spd(gram + np.diag(ridge), right[:, [k]]) for k, gram in enumerate(grams)
+        ]
+        return np.hstack(columns)
+
+    # -- private ------------------------------------------------------------------
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "_coef")
+
+    def _set(self, design, coef):
+        self.mean_, self.scale_ = design.center, design.scale
+        self.n_experts_ = coef.shape[1]
+        self._coef = coef
+
+    def _design(self, X):
+        return X if isinstance(X, Design) else Design(X, self.mean_, self.scale_)
+
+    def _raw(self):
+        if not hasattr(self, "_coef"):
+            raise AttributeError("this SoftmaxGate is not fitted yet; call fit first")
+        return Design(np.empty((0, len(self.mean_))), self.mean_, self.scale_).to_raw(self._coef)
+
+    def _descend(self, design, resp, weight, max_iter, tol):
+        shape, total = self._coef.shape, weight.sum()
+        targets = resp * (weight / total)[:, None]
+        share = weight[:, None] / total
+
+        def loss(flat):
+            coef = flat.reshape(shape)
+            log_gate = design.dot(coef)
+            get_ops().log_softmax(log_gate, log_gate)
+            value = -np.einsum("nk,nk->", targets, log_gate)
+            gradient = design.transposed_dot(share * np.exp(log_gate) - targets)
+            gradient[:-1] += self.alpha * coef[:-1]
+            value += 0.5 * self.alpha * np.sum(np.square(coef[:-1]))
+            return value, gradient.ravel()
+
+        curvature = 1.0 / max(2, resp.shape[1]) / total
+        precondition = gram_preconditioner(design, weight, curvature, self.alpha, shape[1])
+        found = minimize(
+            loss, self._coef.ravel(), precondition=precondition, max_iter=max_iter, tol=tol
+        )
+        self._coef = _centred(found.x.reshape(shape))
+        self.n_iter_ = found.n_iter
+        return self
+
+
+def _centred(coef):
+    """The same gate with coefficients that sum to zero over the experts."""
+    return coef - coef.mean(axis=1, keepdims=True)

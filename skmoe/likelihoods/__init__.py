@@ -1,0 +1,6 @@
+"""Likelihoods: the law of the target given an expert's prediction."""
+
+from .categorical import Categorical
+from .gaussian import Gaussian
+
+__all__ = ["Categorical", "Gaussian"]

@@ -1,0 +1,57 @@
+"""Categorical law of a class label."""
+
+import numpy as np
+import scipy.special
+from sklearn.base import BaseEstimator
+
+from .._ops import get_ops
+
+
+class Categorical(BaseEstimator):
+    """Law of a class label, given class scores of an expert (n, K, C).
+
+    Scores are logits; logarithms of probabilities are logits, too. There is no
+    dispersion.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmoe.likelihoods import Categorical
+    >>> scores = np.log([[[0.2, 0.8], [0.5, 0.5]]])
+    >>> Categorical().log_lik(np.array([1]), scores).round(3)
+    array([[-0.223, -0.693]])
+    """
+
+    _parameter_constraints = {}
+
+    dispersion = None
+
+    def start(self, data, n_experts):
+        """A fresh copy; arguments as in `Gaussian.start`."""
+        return type(self)()
+
+    def resumed(self, data):
+        """Itself: there is no state."""
+        return self
+
+    def log_lik(self, y, pred, experts=None):
+        """Log probability of the observed class: (n,), (n, K, C) -> (n, K)."""
+        out = np.empty(pred.shape[:2])
+        get_ops().categorical_log_lik(y, np.ascontiguousarray(pred), out)
+        return out
+
+    def update(self, y, pred, resp, weight):
+        """Nothing to update."""
+
+    def log_prior(self):
+        """No prior: 0."""
+        return 0.0
+
+    def n_parameters(self):
+        """No parameters: 0."""
+        return 0
+
+    def combine(self, log_weights, pred):
+        """Class probabilities of the mixture: (n, K), (n, K, C) -> (n, C)."""
+        proba = scipy.special.softmax(pred, axis=2)
+        return np.einsum("nk,nkc->nc", np.exp(log_weights), proba)

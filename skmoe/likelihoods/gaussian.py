@@ -1,0 +1,160 @@
+"""Gaussian noise with one variance per expert and output."""
+
+import copy
+from numbers import Real
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
+
+from .._ops import get_ops
+
+# The smooth floor weighs as much as this many rows.
+_FLOOR_ROWS = 1.0
+
+
+class Gaussian(BaseEstimator):
+    r"""Gaussian law of the target around the prediction of an expert.
+
+    Each expert has its own variance. A smooth floor keeps an expert from collapsing
+    onto a few rows that it fits exactly: the objective carries the log-prior
+    :math:`-\frac12 s^2_0/\sigma^2_k`, with :math:`s^2_0` the fraction ``floor`` of the
+    residual variance of one linear expert, so that the update is
+
+    .. math:: \sigma^2_k = \Big(\sum_i w_i r_{ik} e_{ik}^2 + s^2_0\Big) \Big/ \sum_i w_i r_{ik}.
+
+    Parameters
+    ----------
+    shared : bool, default=False
+        One variance for all experts.
+    floor : float, default=0.1
+        See above. 0 gives maximum likelihood, which is unbounded where an expert can
+        fit its rows exactly.
+
+    Attributes
+    ----------
+    scale_ : ndarray of shape (n_experts,) or (n_experts, n_outputs)
+        Standard deviation of the noise in units of the target.
+
+    Examples
+    --------
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.likelihoods import Gaussian
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.1, 0.9, 2.2, 2.8]
+    >>> model = MoERegressor(n_experts=1, likelihood=Gaussian(floor=0.0)).fit(X, y)
+    >>> model.likelihood_.scale_.round(2)
+    array([0.17])
+    """
+
+    _parameter_constraints = {
+        "shared": ["boolean"],
+        "floor": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(self, *, shared=False, floor=0.1):
+        self.shared = shared
+        self.floor = floor
+
+    @property
+    def scale_(self):
+        """Standard deviation of the noise, (n_experts,) or (n_experts, n_outputs)."""
+        if not hasattr(self, "_variance"):
+            raise AttributeError("this Gaussian is not fitted yet")
+        scale = np.sqrt(self._variance)
+        return scale[:, 0] if scale.shape[1] == 1 else scale
+
+    @property
+    def dispersion(self):
+        """Variances, of shape (n_experts, n_outputs)."""
+        return self._variance
+
+    def start(self, data, n_experts):
+        """A fresh copy with the variances of one expert for all.
+
+        Parameters
+        ----------
+        data : FitData
+        n_experts : int
+
+        Returns
+        -------
+        Gaussian
+        """
+        fresh = type(self)(**self.get_params(deep=False))
+        fresh._base = data.base_variance
+        fresh._variance = np.tile(data.base_variance, (n_experts, 1))
+        return fresh
+
+    def resumed(self, data):
+        """A copy with the same variances for another fit."""
+        fresh = copy.copy(self)
+        fresh._base = data.base_variance
+        return fresh
+
+    def log_lik(self, y, pred, experts=None):
+        """Log density of the target under each expert.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n, m)
+        pred : ndarray of shape (n, K, m)
+        experts : ndarray of shape (n, K) of int, default=None
+            Which expert each column of ``pred`` is from; in order by default.
+
+        Returns
+        -------
+        ndarray of shape (n, K)
+        """
+        if experts is None:
+            out = np.empty(pred.shape[:2])
+            get_ops().gaussian_log_lik(y, pred, self._variance, out)
+            return out
+        variance = self._variance[experts]
+        error = np.square(y[:, None, :] - pred) / variance
+        return -0.5 * np.sum(error + np.log(2.0 * np.pi * variance), axis=2)
+
+    def update(self, y, pred, resp, weight):
+        """Update the variances from predictions; arguments as in `log_lik`."""
+        weights = resp * weight[:, None]
+        squares = np.square(y[:, None, :] - pred)
+        self.update_sums(np.einsum("nk,nkm->km", weights, squares), weights.sum(axis=0))
+
+    def update_sums(self, squares, totals):
+        """Update the variances from weighted sums.
+
+        Parameters
+        ----------
+        squares : ndarray of shape (K, m)
+            ``sum_i w_i r_ik e_ik^2``.
+        totals : ndarray of shape (K,)
+            ``sum_i w_i r_ik``.
+        """
+        squares = np.maximum(squares, 0.0) + _FLOOR_ROWS * self.floor * self._base
+        if self.shared:
+            squares = np.broadcast_to(squares.sum(axis=0), squares.shape)
+            totals = np.full_like(totals, totals.sum())
+        alive = totals > 1e-12 * totals.sum()
+        variance = squares / np.where(alive, totals, 1.0)[:, None]
+        tiny = 1e-16 * self._base
+        self._variance = np.maximum(np.where(alive[:, None], variance, self._base), tiny)
+
+    def log_prior(self):
+        """Logarithm of the prior of the variances, up to a constant."""
+        return -0.5 * _FLOOR_ROWS * self.floor * np.sum(self._base / self._variance)
+
+    def n_parameters(self):
+        """Number of free variances."""
+        return self._variance.shape[1] if self.shared else self._variance.size
+
+    def combine(self, log_weights, pred):
+        """Mean of the mixture: (n, K), (n, K, m) -> (n, m)."""
+        return np.einsum("nk,nkm->nm", np.exp(log_weights), pred)
+
+    def total_variance(self, log_weights, pred, experts=None):
+        """Variance of the mixture, within plus between experts: (n, m)."""
+        weights = np.exp(log_weights)
+        mean = np.einsum("nk,nkm->nm", weights, pred)
+        between = np.einsum("nk,nkm->nm", weights, np.square(pred - mean[:, None, :]))
+        if experts is None:
+            return weights @ self._variance + between
+        return np.einsum("nk,nkm->nm", weights, self._variance[experts]) + between

@@ -1,0 +1,224 @@
+"""The regressor."""
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.validation import _check_y
+
+from ._base import BaseMoE
+from ._validation import LIKELIHOODS, resolve_part
+
+
+class MoERegressor(RegressorMixin, BaseMoE):
+    r"""Mixture of experts for regression.
+
+    .. math:: p(y \mid x) = \sum_k g_k(x) \, p_k(y \mid x)
+
+    A gate :math:`g` decides from the features how much each expert counts; an expert
+    predicts the mean of the target, and a likelihood adds its noise. All are trained
+    together by expectation maximisation.
+
+    Parameters
+    ----------
+    experts : None, estimator or list of (str, estimator), default=None
+        None: linear experts (`skmoe.experts.LinearExpert`). An estimator: a template,
+        cloned ``n_experts`` times. A list: one expert each. Any scikit-learn regressor
+        will do; those without ``sample_weight`` get weighted resamples of the rows.
+    n_experts : int, default=None
+        None means 4 for a template, and the length of a list.
+    gate : {"softmax"} or gate, default="softmax"
+        Such as ``SoftmaxGate(alpha=1e-3)``; any object with ``fit(X, resp,
+        sample_weight)`` and ``log_proba(X)``.
+    likelihood : {"gaussian"} or likelihood, default="gaussian"
+        Such as ``Gaussian(shared=True)``.
+    gate_features, expert_features : column selector, default=None
+        Columns that the gate or the experts see: a name, an index, a list of them, a
+        slice, a boolean mask or a callable of X. By default all; of a DataFrame, the
+        gate and linear experts see all numeric columns.
+    top_k : int, default=None
+        Number of experts used per row in prediction; only these run. None uses all.
+    cross_fit : {"auto"}, int, splitter or None, default="auto"
+        Folds for out-of-fold predictions of experts in training. "auto" takes three
+        where in-sample predictions are too good to be true (by more than 0.05 in
+        log-likelihood per row). Linear experts do not need it.
+    init : {"auto", "grown", "kmeans", "random"}, callable or array, default="auto"
+        Start. "auto" runs a grown start (experts are split one by one), then k-means on
+        the gate's features, then random ones. A callable ``(X, y, n_experts,
+        random_state)`` returns labels (n_samples,) or responsibilities (n_samples,
+        n_experts); an array gives them (and needs ``n_init=1``).
+    n_init : int, default=2
+        Number of starts; the fit with the highest objective is kept. Of more than three,
+        all run for a while and the best three to the end. Experts other than linear
+        ones are started from a mixture of linear experts that is chosen in this way.
+    max_iter : int, default=200
+    tol : float, default=None
+        Smallest rise of the objective (mean log-likelihood per row, target in units of
+        its standard deviation) that counts. None: 1e-5, or 1e-3 with ``cross_fit``.
+    warm_start : bool, default=False
+        Start from the last fit if it had as many experts and features.
+    n_jobs : int, default=None
+        Parallel fits of experts that are not linear.
+    random_state : int, RandomState instance or None, default=None
+        For random starts, folds and the seeds of experts.
+    verbose : int, default=0
+        1: one line of progress, updated; 2: a line per iteration.
+
+    Attributes
+    ----------
+    gate_ : gate
+    experts_ : list of estimators
+        Fitted scikit-learn estimators; `LinearRegression` for linear experts.
+    expert_names_ : list of str
+    likelihood_ : likelihood
+        With ``scale_``, the noise of each expert.
+    n_experts_ : int
+    load_ : ndarray of shape (n_experts,)
+        Share of the training weight whose most probable expert is k.
+    objective_ : float
+        Penalised mean log-likelihood at the kept iterate, target in units of its
+        standard deviation.
+    n_iter_ : int
+        Iterations of the run that was kept.
+    converged_ : bool
+        Whether the best objective stopped rising by ``tol`` (for one iteration without
+        a drop; for other than linear experts, for five iterations).
+    history_ : dict
+        Lists ``objective``, ``seconds``, ``passes`` and ``load`` by iteration.
+    cross_fit_ : int or None
+        Number of folds used in training.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X was a DataFrame with string column names.
+
+    See Also
+    --------
+    MoEClassifier : The same for classes.
+
+    References
+    ----------
+    Jacobs, R. A., Jordan, M. I., Nowlan, S. J. and Hinton, G. E. (1991). Adaptive
+    mixtures of local experts. Neural Computation 3, 79-87.
+
+    Jordan, M. I. and Jacobs, R. A. (1994). Hierarchical mixtures of experts and the EM
+    algorithm. Neural Computation 6, 181-214.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmoe import MoERegressor
+    >>> X = np.linspace(-1, 1, 200).reshape(-1, 1)
+    >>> y = np.abs(X[:, 0])
+    >>> model = MoERegressor(n_experts=2).fit(X, y)
+    >>> model.predict([[-0.5], [0.5]]).round(2)
+    array([0.5, 0.5])
+    >>> model.gate_proba([[-0.5], [0.5]]).argmax(axis=1) != model.gate_proba([[0.5]]).argmax()
+    array([ True, False])
+    """
+
+    _parameter_constraints = {
+        **BaseMoE._parameter_constraints,
+        "likelihood": [StrOptions(set(LIKELIHOODS)), HasMethods(["log_lik", "update"])],
+    }
+
+    def __init__(
+        self,
+        experts=None,
+        n_experts=None,
+        *,
+        gate="softmax",
+        likelihood="gaussian",
+        gate_features=None,
+        expert_features=None,
+        top_k=None,
+        cross_fit="auto",
+        init="auto",
+        n_init=2,
+        max_iter=200,
+        tol=None,
+        warm_start=False,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.experts = experts
+        self.n_experts = n_experts
+        self.gate = gate
+        self.likelihood = likelihood
+        self.gate_features = gate_features
+        self.expert_features = expert_features
+        self.top_k = top_k
+        self.cross_fit = cross_fit
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def predict(self, X, return_std=False):
+        """Predict the mean of the target.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+        return_std : bool, default=False
+            Also return the standard deviation of the predictive mixture: the noise of
+            the experts and their disagreement.
+
+        Returns
+        -------
+        mean : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        std : ndarray of the same shape
+            Only with ``return_std``.
+        """
+        log_weights, pred, indices = self._mixture(X)
+        mean = self._shaped(self.likelihood_.combine(log_weights, pred))
+        if not return_std:
+            return mean
+        variance = self.likelihood_.total_variance(log_weights, pred, indices)
+        return mean, self._shaped(np.sqrt(variance))
+
+    def predict_experts(self, X):
+        """Prediction of every expert, used or not.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_experts) or (n_samples, n_experts, n_outputs)
+        """
+        pred = self._parts.experts.predict(self._expert_rows(self._rows(X)))
+        return pred if self._many_outputs else pred[:, :, 0]
+
+    def _resolve_likelihood(self):
+        return resolve_part(self.likelihood, LIKELIHOODS, "likelihood", ("log_lik", "update"))
+
+    def _n_classes(self):
+        return None
+
+    def _encode_target(self, y):
+        y = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
+        y = np.asarray(y.toarray() if hasattr(y, "toarray") else y, dtype=np.float64)
+        if y.ndim > 2:
+            raise ValueError(f"y has {y.ndim} dimensions; it must have one or two.")
+        self._many_outputs = y.ndim == 2
+        return y.reshape(len(y), -1)
+
+    def _target_weight(self, target, weight):
+        return weight
+
+    def _decode_target(self, y):
+        y = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
+        y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        if y.shape[1] != self.likelihood_.dispersion.shape[1]:
+            raise ValueError(
+                f"y has {y.shape[1]} columns; fit had {self.likelihood_.dispersion.shape[1]}."
+            )
+        return y
+
+    def _shaped(self, values):
+        return values if self._many_outputs else values[:, 0]
