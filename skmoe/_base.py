@@ -1,32 +1,48 @@
 """The shell of both estimators: parameters, orchestration of a fit, publishing."""
 
-import copy
 import warnings
 from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context, is_classifier
+from joblib import effective_n_jobs
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_random_state, get_tags
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
 
 from ._door import enter
-from ._em import Parts, fit_em, load
-from ._fit import FitData, Monitor
+from ._em import load
+from ._fit import FitData, Monitor, Parts
 from ._path import posterior
 from ._predict import MixturePredictions
 from ._starts import (
     fit_from_starts,
     one_expert_variance,
     optimism,
+    run,
     start_kinds,
     surrogate_start,
 )
-from ._validation import GATES, given_start, plan_experts, resolve_part, templates_of
-from .experts.estimators import EstimatorExperts, accepts_nan, accepts_sparse, make_folds
+from ._validation import (
+    GATES,
+    SOLVERS,
+    check_names,
+    given_start,
+    plan_experts,
+    resolve_part,
+    templates_of,
+)
+from .experts.estimators import (
+    EstimatorExperts,
+    accepts_many_outputs,
+    accepts_nan,
+    accepts_sparse,
+    make_folds,
+)
+from .solvers import Gradient
 
 # Optimism per row above which responsibilities are computed out of fold.
 _MAX_OPTIMISM = 0.05
@@ -41,6 +57,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         "experts": [None, list, tuple, HasMethods("get_params"), object],
         "n_experts": [Interval(Integral, 1, None, closed="left"), None],
         "gate": [StrOptions(set(GATES)), HasMethods(["fit", "log_proba"])],
+        "solver": [StrOptions({"auto", *SOLVERS}), HasMethods(["fit", "patience"])],
         "top_k": [Interval(Integral, 1, None, closed="left"), None],
         "cross_fit": [
             StrOptions({"auto"}),
@@ -66,12 +83,14 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         Parameters
         ----------
         deep : bool, default=True
+            Whether to include those of experts, gate and other parts.
 
         Returns
         -------
         dict
+            Values by name.
         """
-        if isinstance(self.experts, list):
+        if isinstance(self.experts, (list, tuple)):
             return self._get_params("experts", deep=deep)
         return BaseEstimator.get_params(self, deep=deep)
 
@@ -81,12 +100,14 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         Parameters
         ----------
         **params : dict
+            Names and values.
 
         Returns
         -------
         self : estimator
+            Itself.
         """
-        if isinstance(params.get("experts", self.experts), list):
+        if isinstance(params.get("experts", self.experts), (list, tuple)):
             return self._set_params("experts", **params)
         return BaseEstimator.set_params(self, **params)
 
@@ -115,21 +136,37 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         ValueError, TypeError
             Before any training; the message names the parameter or column and the cure.
         """
+        before = dict(vars(self))
+        try:
+            return self._fit(X, y, sample_weight)
+        except BaseException:
+            # Nothing half-fitted is left behind, and an earlier fit stays as it was.
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _fit(self, X, y, sample_weight):
         plan = plan_experts(self.experts, self.n_experts, is_classifier(self))
         if isinstance(self.experts, (list, tuple)):
-            self._validate_names(plan.names)
+            check_names(plan.names, self._get_param_names())
         if self.top_k is not None and self.top_k > plan.n_experts:
-            raise ValueError(f"top_k={self.top_k} is more than n_experts={plan.n_experts}.")
+            raise ValueError(
+                f"top_k={self.top_k} is more than the number of experts, {plan.n_experts}; "
+                f"lower it, or leave it out to use all."
+            )
         gate = resolve_part(self.gate, GATES, "gate", ("fit", "log_proba"))
         likelihood = self._resolve_likelihood()
+        solver = self._resolve_solver(plan, gate)
         door = enter(self, plan, X, y, sample_weight)
         rng = check_random_state(self.random_state)
         given = self._given_start(door, X, y, plan.n_experts, rng)
         data = self._fit_data(door, gate, plan)
-        if plan.linear is not None:
-            result = self._fit_linear(data, plan, gate, likelihood, given, rng)
-        else:
-            data, result = self._fit_foreign(data, plan, gate, likelihood, given, rng)
+        form, last = self._form(data, plan, gate, likelihood), None
+        if self.warm_start and getattr(self, "_fitted_form", None) == form:
+            last, given = self._resumed(data, plan, gate, likelihood)
+        train = self._fit_foreign if plan.linear is None else self._fit_linear
+        data, result = train(data, plan, gate, likelihood, solver, last, given, rng)
+        self.solver_, self._fitted_form = solver, form
         self._publish(door, data, plan, result)
         return self
 
@@ -141,7 +178,14 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         if plan.linear is not None:
             shared = hasattr(gate_X, "same_columns") and door.expert_X is door.gate_X
             expert_X = gate_X if shared else plan.linear.collection(1).view(expert_X, weight)
-        data = FitData(gate_X, expert_X, door.target, weight, n_classes=self._n_classes())
+        data = FitData(
+            gate_X,
+            expert_X,
+            door.target,
+            weight,
+            n_classes=self._n_classes(),
+            n_threads=effective_n_jobs(self.n_jobs),
+        )
         if data.n_classes is not None:
             return data
         mean = weight @ data.y / weight.sum()
@@ -159,30 +203,51 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         if callable(init):
             init = init(X, y, n_experts, rng)
         elif self.n_init != 1:
-            raise ValueError(f"init is an array, so every start is the same; n_init={self.n_init} must be 1.")
+            raise ValueError(
+                f"init is an array, so every start would be the same; set n_init=1 in the "
+                f"place of n_init={self.n_init}."
+            )
         return given_start(init, len(door.kept), door.kept, n_experts)
 
-    def _resumable(self, plan):
-        """Whether ``warm_start`` finds a fit of the same shape."""
-        return (
-            self.warm_start
-            and hasattr(self, "_parts")
-            and self.n_experts_ == plan.n_experts
-            and self._fitted_foreign == (plan.linear is None)
-            and self._fitted_n_features == self.n_features_in_
-        )
+    def _form(self, data, plan, gate, likelihood):
+        """What must be the same for ``warm_start`` to go on from the last fit."""
+        n_outputs = None if data.n_classes else data.y.shape[1]
+        classes = self.classes_.tolist() if data.n_classes else None
+        widths = data.gate_X.shape[1], data.X.shape[1]
+        kinds = type(gate), type(likelihood), plan.linear is None
+        return plan.n_experts, widths, n_outputs, classes, kinds
 
-    def _resumed(self, data):
-        """The last fit's parts, in terms of the present data."""
+    def _resumed(self, data, plan, gate, likelihood):
+        """The last fit's parts, in terms of the present data and settings."""
         parts = self._parts.keep()
         for name, view in (("gate", data.gate_X), ("experts", data.X)):
             part = getattr(parts, name)
             if hasattr(part, "resumed"):
                 setattr(parts, name, part.resumed(data if name == "experts" else view))
         parts.likelihood = parts.likelihood.resumed(data)
-        return parts, posterior(data, parts)[0]
+        resp = posterior(data, parts)[0]
+        for part, present in ((parts.gate, gate), (parts.likelihood, likelihood)):
+            if hasattr(present, "get_params"):
+                part.set_params(**present.get_params(deep=False))
+        if plan.linear is not None:
+            parts.experts.alpha = plan.linear.alpha
+        return parts, resp
 
-    def _fit_linear(self, data, plan, gate, likelihood, given, rng):
+    def _resolve_solver(self, plan, gate):
+        """The solver; "auto" takes gradients where all parts have them."""
+        if self.solver != "auto":
+            solver = resolve_part(self.solver, SOLVERS, "solver", ("fit",))
+        else:
+            smooth = plan.linear is not None and hasattr(gate, "flat")
+            solver = SOLVERS["gradient" if smooth else "em"]()
+        if isinstance(solver, Gradient) and plan.linear is None:
+            raise ValueError(
+                f"solver={self.solver!r} trains linear experts only, but experts are "
+                f"{', '.join(type(t).__name__ for t in plan.templates)}; use solver='em'."
+            )
+        return solver
+
+    def _fit_linear(self, data, plan, gate, likelihood, solver, last, given, rng):
         n_experts = plan.n_experts
 
         def make_parts(n):
@@ -191,20 +256,16 @@ class BaseMoE(MixturePredictions, _BaseComposition):
 
         def new_monitor(label):
             tol = 1e-5 if self.tol is None else self.tol
-            return Monitor(tol, self.max_iter, verbose=self.verbose, label=label)
+            return Monitor(tol, self.max_iter, solver.patience, self.verbose, label)
 
-        if self._resumable(plan):
-            return fit_em(data, *self._resumed_args(data, new_monitor))
         if given is not None:
-            return fit_em(data, make_parts(n_experts), new_monitor(""), given)
+            parts = make_parts(n_experts) if last is None else last
+            return data, run(solver.fit, data, parts, new_monitor(""), given)
         kinds = start_kinds(self.init, self.n_init)
-        return fit_from_starts(data, make_parts, n_experts, kinds, new_monitor, rng)
+        result = fit_from_starts(data, make_parts, n_experts, kinds, new_monitor, rng, solver.fit)
+        return data, result
 
-    def _resumed_args(self, data, new_monitor):
-        parts, resp = self._resumed(data)
-        return parts, new_monitor(""), resp
-
-    def _fit_foreign(self, data, plan, gate, likelihood, given, rng):
+    def _fit_foreign(self, data, plan, gate, likelihood, solver, last, given, rng):
         n_experts = plan.n_experts
         experts = EstimatorExperts(
             plan.templates,
@@ -215,30 +276,34 @@ class BaseMoE(MixturePredictions, _BaseComposition):
             n_jobs=self.n_jobs,
         )
         fold_seed = rng.randint(_LARGEST_SEED)
+        folds = self._folds(data, plan, fold_seed)
         parts, resp = Parts(gate, experts, likelihood.start(data, n_experts)), given
-        if self._resumable(plan):
-            resumed, resp = self._resumed(data)
-            parts = replace(resumed, experts=experts)
+        if last is not None:
+            parts = replace(last, experts=experts)
         elif resp is None:
             kinds = start_kinds(self.init, self.n_init)
             resp = surrogate_start(data, likelihood, n_experts, kinds, rng)
-        data = self._with_folds(data, plan, parts, resp, fold_seed)
+        if folds is not None:
+            data = self._with_folds(data, folds, parts, resp)
         crossed = data.folds is not None
         tol = self.tol if self.tol is not None else (1e-3 if crossed else 1e-5)
         monitor = Monitor(tol, self.max_iter, patience=5, verbose=self.verbose)
-        result = fit_em(data, parts, monitor, resp)
+        result = run(solver.fit, data, parts, monitor, resp)
         if crossed:
             result.experts.fit(replace(data, folds=None), result.resp)
         return data, result
 
-    def _with_folds(self, data, plan, parts, resp, seed):
-        """Folds as ``cross_fit`` says; "auto" measures the optimism first."""
+    def _folds(self, data, plan, seed):
+        """Folds that ``cross_fit`` asks for or may want; None if there are none."""
         frozen = all(isinstance(template, FrozenEstimator) for template in plan.templates)
-        n_rows = len(data.weight)
-        if self.cross_fit is None or frozen or (self.cross_fit == "auto" and n_rows < 2 * _AUTO_FOLDS):
-            return data
-        wanted = _AUTO_FOLDS if self.cross_fit == "auto" else self.cross_fit
-        folds = make_folds(data.y, n_rows, wanted, seed, data.n_classes)
+        automatic, n_rows = self.cross_fit == "auto", len(data.weight)
+        if self.cross_fit is None or frozen or (automatic and n_rows < 2 * _AUTO_FOLDS):
+            return None
+        wanted = _AUTO_FOLDS if automatic else self.cross_fit
+        return make_folds(data.y, n_rows, wanted, seed, data.n_classes)
+
+    def _with_folds(self, data, folds, parts, resp):
+        """Data with folds; without, where "auto" finds in-sample predictions honest."""
         folded = replace(data, folds=folds)
         if self.cross_fit == "auto" and optimism(folded, parts, resp) <= _MAX_OPTIMISM:
             return data
@@ -248,7 +313,6 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         self._parts = Parts(result.gate, result.experts, result.likelihood)
         self._gate_columns, self._expert_columns = door.gate_columns, door.expert_columns
         self._fitted_foreign, self._as_frame = plan.linear is None, door.as_frame
-        self._fitted_n_features = self.n_features_in_
         self.gate_, self.likelihood_ = result.gate, result.likelihood
         self.experts_ = result.experts.published(getattr(self, "classes_", None))
         self.expert_names_ = list(plan.names)
@@ -263,14 +327,14 @@ class BaseMoE(MixturePredictions, _BaseComposition):
                 f"{result.unexplained} rows are explained by no expert; their responsibilities "
                 f"are the gate's probabilities.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=5,
             )
         if not result.converged and self.max_iter > 1:
             warnings.warn(
                 f"EM did not converge in max_iter={self.max_iter} iterations; raise max_iter or "
                 f"tol, or scale the target.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=5,
             )
 
     # -- what scikit-learn asks -----------------------------------------------------
@@ -280,8 +344,9 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         templates = templates_of(self.experts)
         tags.input_tags.sparse = all(accepts_sparse(template) for template in templates)
         tags.input_tags.allow_nan = bool(templates) and all(map(accepts_nan, templates))
-        several = [get_tags(template).target_tags.multi_output for template in templates]
-        tags.target_tags.multi_output = tags.estimator_type == "regressor" and all(several)
+        # The mixin that sets estimator_type comes after this.
+        several = isinstance(self, RegressorMixin) and all(map(accepts_many_outputs, templates))
+        tags.target_tags.multi_output = several
         return tags
 
     def _sk_visual_block_(self):

@@ -61,11 +61,11 @@ class Design:
         return self.X is other.X and np.array_equal(self.scale, other.scale)
 
     def slices(self):
-        """Slices of rows in fixed order; sparse data are one block."""
+        """Slices of rows in fixed order."""
         n_rows, width = self.shape
-        if self.is_sparse:
-            return [slice(0, n_rows)]
-        size = int(np.clip(_BLOCK_NUMBERS // width, _MIN_BLOCK, _MAX_BLOCK))
+        size = _MAX_BLOCK
+        if not self.is_sparse:
+            size = int(np.clip(_BLOCK_NUMBERS // width, _MIN_BLOCK, _MAX_BLOCK))
         return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
     def block(self, rows):
@@ -100,10 +100,12 @@ class Design:
 
     def grams(self, weights):
         """``Z' diag(weights[:, k]) Z`` for every k: (n, K) -> (K, D, D)."""
-        out = np.zeros((weights.shape[1], self.shape[1], self.shape[1]))
+        reader = BlockReader(self)
+        out = reader.new_grams(weights.shape[1])
         for rows in self.slices():
-            add_grams(self.block(rows), weights[rows], out)
-        return out
+            reader.read(rows)
+            reader.add_grams(np.ascontiguousarray(weights[rows].T), -1, out)
+        return reader.finish_grams(out)
 
     def total_gram(self, weight):
         """``Z' diag(weight) Z`` (D, D), kept for the next call with the same weights."""
@@ -132,6 +134,101 @@ class Design:
         return np.vstack([slopes * self.scale[:, None], intercept + self.center @ slopes])
 
 
+class BlockReader:
+    """Reads blocks of a `Design` into one buffer and multiplies them by coefficients.
+
+    Scores are (q, m), rows contiguous. One reader serves one thread.
+
+    Parameters
+    ----------
+    design : Design
+    """
+
+    def __init__(self, design):
+        self.design = design
+        self.ops = get_ops()
+        if design.is_sparse:
+            self._factor = np.append(1.0 / design.scale, 1.0)
+            return
+        most = max((rows.stop - rows.start for rows in design.slices()), default=0)
+        padding = self.ops.PADDING
+        width = -(-design.shape[1] // padding) * padding
+        self._buffer = aligned_empty((most, width))
+        self._inverse_scale = 1.0 / design.scale
+
+    def read(self, rows):
+        """Make the rows of a slice the present block."""
+        design = self.design
+        if design.is_sparse:
+            X = design.X
+            self._csr = X.data, X.indices, X.indptr[rows.start : rows.stop + 1]
+            return
+        self._block = self._buffer[: rows.stop - rows.start]
+        self.ops.standardise(design.X[rows], design.center, self._inverse_scale, self._block)
+
+    def pack(self, coef):
+        """Coefficients (D, q) in the form that `forward` takes."""
+        if self.design.is_sparse:
+            return np.ascontiguousarray(coef * self._factor[:, None])
+        packed = np.zeros((coef.shape[1], self._buffer.shape[1]))
+        packed[:, : len(coef)] = coef.T
+        return packed
+
+    def forward(self, packed, out):
+        """Scores (q, m) of the block."""
+        if self.design.is_sparse:
+            self.ops.csr_forward(*self._csr, packed, out)
+        else:
+            np.matmul(packed, self._block.T, out=out)
+
+    def new_gradient(self, n_scores):
+        """Zeros that `add_gradient` adds to."""
+        if self.design.is_sparse:
+            return np.zeros((self.design.shape[1], n_scores))
+        return np.zeros((n_scores, self._buffer.shape[1]))
+
+    def add_gradient(self, values, out):
+        """Add the product of the transposed block with values (q, m)."""
+        if self.design.is_sparse:
+            self.ops.csr_backward(*self._csr, values, out)
+        else:
+            out += values @ self._block
+
+    def finish_gradient(self, out):
+        """The sum of `add_gradient` as (D, q)."""
+        if self.design.is_sparse:
+            return out * self._factor[:, None]
+        return out[:, : self.design.shape[1]].T
+
+    def new_grams(self, n_experts):
+        """Zeros that `add_grams` adds to."""
+        width = self.design.shape[1] if self.design.is_sparse else self._buffer.shape[1]
+        return np.zeros((n_experts, width, width))
+
+    def add_grams(self, weights, skip, out):
+        """Add the Grams of the block with weights (K, m), but for one expert."""
+        if self.design.is_sparse:
+            self.ops.csr_weighted_grams(*self._csr, np.ascontiguousarray(weights.T), out)
+        else:
+            self.ops.tiled_grams(self._block, weights, skip, out)
+
+    def finish_grams(self, out):
+        """The sum of `add_grams` as (K, D, D), symmetric."""
+        if self.design.is_sparse:
+            out *= self._factor[:, None] * self._factor
+        width = self.design.shape[1]
+        upper = np.triu(out[:, :width, :width])
+        return upper + np.triu(upper, 1).transpose(0, 2, 1)
+
+
+def aligned_empty(shape, alignment=64):
+    """An uninitialised float64 array whose first number is aligned."""
+    size = int(np.prod(shape))
+    memory = np.empty(size * 8 + alignment, dtype=np.uint8)
+    start = -memory.ctypes.data % alignment
+    return memory[start : start + size * 8].view(np.float64).reshape(shape)
+
+
 def block_dot(block, coef):
     """Product of a block of `Design.block` with coefficients (D, q)."""
     return block.dot(coef) if isinstance(block, Design) else block @ coef
@@ -146,7 +243,11 @@ def add_grams(block, weights, out):
     """Add the weighted Grams of a block to ``out`` (K, D, D)."""
     ops = get_ops()
     if isinstance(block, Design):
-        ops.csr_weighted_grams(block.X, weights, block.scale, out)
+        upper = np.zeros_like(out)
+        ops.csr_weighted_grams(block.X.data, block.X.indices, block.X.indptr, weights, upper)
+        factor = np.append(1.0 / block.scale, 1.0)
+        upper *= factor[:, None] * factor
+        out += upper + np.triu(upper, 1).transpose(0, 2, 1)
     else:
         ops.weighted_grams(block, weights, out)
 

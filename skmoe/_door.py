@@ -9,19 +9,21 @@ from sklearn.utils.validation import (
     _check_feature_names,
     _check_n_features,
     _num_samples,
-    check_consistent_length,
     validate_data,
 )
 
 from ._design import Design
 from ._features import (
     as_numbers,
+    check_finite,
+    check_frame,
     is_frame,
     nonnumeric_names,
     resolve_columns,
     take_columns,
 )
-from ._validation import check_weight
+from ._validation import check_weight, who_refuses
+from .experts.estimators import accepts_nan, accepts_sparse
 
 
 @dataclass
@@ -82,7 +84,7 @@ def enter(estimator, plan, X, y, sample_weight):
     selects = estimator.gate_features is not None or estimator.expert_features is not None
     as_frame = is_frame(X) and (not linear or selects)
     X = check_rows(estimator, X, as_frame, linear, reset=True)
-    check_consistent_length(X, y)
+    check_lengths(X, y)
     target = estimator._encode_target(y)
     weight = estimator._target_weight(target, check_weight(sample_weight, X))
     kept = weight > 0
@@ -100,20 +102,25 @@ def enter(estimator, plan, X, y, sample_weight):
     gate_X = numbers_for_gate(estimator, X, gate_columns)
     if linear and _same(gate_columns, expert_columns):
         expert_X = gate_X
+        check_finite(gate_X, _names(estimator, gate_columns), "a linear expert")
     else:
-        expert_X = take_columns(X, expert_columns)
-    if linear:
-        expert_X = as_numbers(expert_X, allow_nan=False, estimator=estimator)
+        expert_X = rows_for_experts(estimator, X, expert_columns, linear)
     return Door(gate_X, expert_X, target, weight, kept, as_frame, gate_columns, expert_columns)
 
 
 def check_rows(estimator, X, as_frame, linear, *, reset):
-    """Check X: a DataFrame that is passed on keeps its form, all else becomes numbers."""
-    if as_frame:
+    """Check X: a DataFrame that is passed on keeps its form, all else becomes numbers.
+
+    Infinity and NaN are looked for where the columns of a part are known.
+    """
+    if as_frame and is_frame(X):
         _check_feature_names(estimator, X, reset=reset)
         _check_n_features(estimator, X, reset=reset)
         if _num_samples(X) < 1:
-            raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
+            raise ValueError(
+                f"Found array with 0 sample(s) (shape={X.shape}) while a minimum of 1 is "
+                f"required by {type(estimator).__name__}."
+            )
         return X
     if is_frame(X) and linear and nonnumeric_names(X):
         raise ValueError(
@@ -122,26 +129,58 @@ def check_rows(estimator, X, as_frame, linear, *, reset):
             f"select numeric ones by gate_features and expert_features. "
             f"(could not convert string to float)"
         )
-    allow_nan = estimator.__sklearn_tags__().input_tags.allow_nan
     X = validate_data(
         estimator,
         X,
         reset=reset,
         accept_sparse="csr",
         dtype=[np.float64, np.float32],
-        ensure_all_finite="allow-nan" if allow_nan else True,
+        ensure_all_finite=False,
     )
-    if sp.issparse(X) and not estimator.__sklearn_tags__().input_tags.sparse:
+    refuses = who_refuses(estimator.experts, accepts_sparse) if sp.issparse(X) else None
+    if refuses:
         raise TypeError(
-            "Sparse data was passed, but an expert takes dense data only; use X.toarray() or "
-            "other experts."
+            f"Sparse data was passed, but {refuses} takes dense data only; use X.toarray() or "
+            f"other experts."
         )
     return X
 
 
+def check_lengths(X, y):
+    """Raise unless X and y have as many rows."""
+    try:
+        n_rows, n_targets = _num_samples(X), _num_samples(y)
+    except TypeError as error:
+        raise TypeError(f"y must be an array with one target per row: {error}") from error
+    if n_rows != n_targets:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows "
+            f"and y has {n_targets}; give one target per row."
+        )
+
+
 def numbers_for_gate(estimator, X, columns):
     """The gate's columns as numbers; NaN are allowed and count as the average."""
-    return as_numbers(take_columns(X, columns), allow_nan=True, estimator=estimator)
+    numbers = as_numbers(take_columns(X, columns), estimator=estimator)
+    check_finite(numbers, _names(estimator, columns), None)
+    return numbers
+
+
+def rows_for_experts(estimator, X, columns, linear):
+    """The experts' columns, as numbers for linear ones, and free of what they cannot take."""
+    refuses = "a linear expert" if linear else who_refuses(estimator.experts, accepts_nan)
+    if is_frame(X) and not linear:
+        check_frame(X, columns, refuses)
+        return take_columns(X, columns)
+    X = as_numbers(take_columns(X, columns), estimator=estimator)
+    check_finite(X, _names(estimator, columns), refuses)
+    return X
+
+
+def _names(estimator, columns):
+    """Names of the columns that a part sees; their positions where X has no names."""
+    names = getattr(estimator, "feature_names_in_", np.arange(estimator.n_features_in_))
+    return (names if columns is None else names[columns]).tolist()
 
 
 def _same(one, other):

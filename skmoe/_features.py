@@ -74,39 +74,93 @@ def take_columns(X, columns):
     return X if columns is None else _safe_indexing(X, columns, axis=1)
 
 
-def as_numbers(X, *, allow_nan, estimator, dtype=(np.float64, np.float32)):
-    """A numeric array or CSR matrix from rows that passed the door.
+def as_numbers(X, *, estimator, dtype=(np.float64, np.float32)):
+    """A numeric array or CSR matrix from rows that passed the door; NaN stays NaN.
 
-    Raises
-    ------
-    ValueError
-        For NaN (unless allowed) and infinity; names the column of a DataFrame.
+    Parameters
+    ----------
+    X : ndarray, CSR matrix or DataFrame of shape (n, d)
+    estimator : estimator
+        For errors.
+    dtype : tuple of dtypes
+        Kept as they are.
     """
     if is_frame(X):
-        values = X.to_numpy(dtype=np.float64, na_value=np.nan)
-        _name_bad_column(values, X.columns, allow_nan)
-        return values
-    if isinstance(X, np.ndarray) and X.dtype in dtype or sp.issparse(X):
+        return X.to_numpy(dtype=np.float64, na_value=np.nan)
+    if (isinstance(X, np.ndarray) and X.dtype in dtype) or sp.issparse(X):
         return X
     return check_array(
         X,
         accept_sparse="csr",
         dtype=list(dtype),
-        ensure_all_finite="allow-nan" if allow_nan else True,
+        ensure_all_finite="allow-nan",
         input_name="X",
         estimator=estimator,
     )
 
 
-def _name_bad_column(values, names, allow_nan):
-    bad = np.isinf(values) if allow_nan else ~np.isfinite(values)
-    if bad.any():
-        column = names[int(np.flatnonzero(bad.any(axis=0))[0])]
+def check_finite(X, names, refuses):
+    """Raise for infinity, and for NaN where something refuses it.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, d) of float
+    names : sequence of d column names, or None
+    refuses : str or None
+        Who cannot take NaN.
+
+    Raises
+    ------
+    ValueError
+        Names the first bad column and the cure.
+    """
+    values = X.data if sp.issparse(X) else X
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.sum(values, dtype=np.float64)):
+            return
+    infinite = np.isinf(values)
+    if infinite.any():
         raise ValueError(
-            f"Input X contains {'infinity' if allow_nan else 'NaN or infinity'} in column "
-            f"{column!r}; impute or drop it, or leave the column out by gate_features or "
-            f"expert_features."
+            f"Input X contains infinity or a value too large for {X.dtype} in "
+            f"{_first_column(X, infinite, names)}; replace it or leave the rows out."
         )
+    missing = np.isnan(values)
+    if refuses and missing.any():
+        raise ValueError(
+            f"Input X contains NaN in {_first_column(X, missing, names)}, which {refuses} "
+            f"cannot take; impute it (SimpleImputer in a pipeline), leave the column out by "
+            f"expert_features, or use experts that take NaN (HistGradientBoosting)."
+        )
+
+
+def _first_column(X, bad, names):
+    """The first column with a bad value, in words."""
+    columns = X.indices[bad] if sp.issparse(X) else np.flatnonzero(bad.any(axis=0))
+    column = int(columns.min())
+    return f"column {column if names is None else names[column]!r}"
+
+
+def check_frame(X, columns, refuses):
+    """Check the columns of a DataFrame that experts see.
+
+    Parameters
+    ----------
+    X : DataFrame of shape (n, d)
+    columns : ndarray of int or None
+        None for all.
+    refuses : str or None
+        Which expert cannot take missing values.
+    """
+    for column in range(X.shape[1]) if columns is None else columns:
+        values = X.iloc[:, column]
+        if _is_numeric(values.dtype):
+            numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)[:, None]
+            check_finite(numbers, [X.columns[column]], refuses)
+        elif refuses and values.isna().any():
+            raise ValueError(
+                f"Input X contains NaN in column {X.columns[column]!r}, which {refuses} cannot "
+                f"take; fill it, or leave the column out by expert_features."
+            )
 
 
 def nonnumeric_names(X):

@@ -1,5 +1,6 @@
 """What a fit is given, what it returns, and who judges its progress."""
 
+import copy
 import sys
 import time
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ class FitData:
         Residual variance of one linear expert.
     folds : tuple of (train, test) or None
         Rows for predictions out of fold.
+    n_threads : int
+        Threads that share the blocks of a sweep.
     """
 
     gate_X: object
@@ -39,6 +42,7 @@ class FitData:
     y_scale: np.ndarray | None = None
     base_variance: np.ndarray | None = None
     folds: tuple | None = None
+    n_threads: int = 1
 
     @property
     def total_weight(self):
@@ -49,6 +53,33 @@ class FitData:
     def log_unit(self):
         """What measuring y in units of its scale adds to the log-likelihood of a row."""
         return 0.0 if self.y_scale is None else float(np.log(self.y_scale).sum())
+
+
+@dataclass
+class Parts:
+    """The three parts of a mixture; they replace arrays, so copies are cheap."""
+
+    gate: object
+    experts: object
+    likelihood: object
+
+    def keep(self):
+        """Shallow copies, which later updates of the originals leave alone."""
+        return Parts(*(copy.copy(part) for part in (self.gate, self.experts, self.likelihood)))
+
+    def flat(self):
+        """All parameters as one vector, unconstrained; for parts that have `flat`."""
+        return np.concatenate([self.gate.flat(), self.experts.flat(), self.likelihood.flat()])
+
+    def with_flat(self, values):
+        """Copies with other parameters, in the order of `flat`."""
+        ends = np.cumsum([self.gate.flat().size, self.experts.flat().size])
+        gate, experts, likelihood = np.split(values, ends)
+        return Parts(
+            self.gate.with_flat(gate),
+            self.experts.with_flat(experts),
+            self.likelihood.with_flat(likelihood),
+        )
 
 
 @dataclass(frozen=True)
@@ -80,12 +111,26 @@ class FitResult:
     unexplained: int = 0
 
 
-def objective_value(data, sum_loglik, gate, experts, likelihood):
+def make_result(parts, monitor, resp=None, unexplained=0):
+    """What a trainer returns, from what it kept."""
+    return FitResult(
+        parts.gate,
+        parts.experts,
+        parts.likelihood,
+        resp,
+        monitor.best,
+        monitor.n_iter,
+        monitor.converged,
+        monitor.history,
+        unexplained,
+    )
+
+
+def objective_value(data, sum_loglik, parts):
     """The penalised mean log-likelihood that is climbed and monitored."""
-    total = data.total_weight
-    inside = sum_loglik - experts.penalty() + likelihood.log_prior()
-    gate_penalty = gate.penalty() if hasattr(gate, "penalty") else 0.0
-    return inside / total + data.log_unit - gate_penalty
+    inside = sum_loglik - parts.experts.penalty() + parts.likelihood.log_prior()
+    gate_penalty = parts.gate.penalty() if hasattr(parts.gate, "penalty") else 0.0
+    return inside / data.total_weight + data.log_unit - gate_penalty
 
 
 class Monitor:
@@ -179,7 +224,9 @@ class Monitor:
         if not self.verbose:
             return
         shares = " ".join(f"{100 * share:.0f}" for share in load[:12])
-        line = f"{self.label}iteration {self.n_iter:4d}  objective {objective:+.6f}  load % {shares}"
+        line = (
+            f"{self.label}iteration {self.n_iter:4d}  objective {objective:+.6f}  load % {shares}"
+        )
         end = "\n" if self.verbose > 1 else ""
         start = "" if self.verbose > 1 else "\r"
         sys.stdout.write(f"{start}{line:<79}{end}")

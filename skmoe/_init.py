@@ -34,7 +34,8 @@ def random_start(design, weight, n_experts, rng):
     """
     coef = rng.normal(size=(design.shape[1], n_experts))
     logits = design.dot(coef)
-    spread = np.sqrt(np.mean(np.square(logits - logits.mean(axis=1, keepdims=True))))
+    contrast = np.square(logits - logits.mean(axis=1, keepdims=True)).mean(axis=1)
+    spread = np.sqrt(weight @ contrast / weight.sum())
     logits *= 3.0 / max(spread, 1e-300)  # clear regions, still soft
     logits -= weight @ logits / weight.sum()
     logits -= logits.max(axis=1, keepdims=True)
@@ -98,7 +99,8 @@ def principal_splits(Z, weight, n_clusters):
             break
         centred = Z[rows] - mean
         axis = np.linalg.eigh((centred * weight[rows, None]).T @ centred)[1][:, -1]
-        axis *= np.sign(axis[np.argmax(np.abs(axis))])
+        # The first of nearly equal entries: rounding must not decide the sign.
+        axis *= np.sign(axis[np.argmax(np.abs(axis) > 0.999 * np.abs(axis).max())])
         right = centred @ axis > 0
         clusters[widest : widest + 1] = [
             _cluster(Z, weight, rows[~right]),

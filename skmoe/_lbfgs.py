@@ -10,6 +10,7 @@ import numpy as np
 
 _ARMIJO = 1e-4
 _CURVATURE = 0.9
+_ROUNDING = 1e-10
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,11 @@ def _direction(gradient, pairs, precondition):
         a = rho * (s @ q)
         q -= a * t
         steps.append(a)
-    q = np.array(precondition(q))
+    scale = 1.0
+    if pairs:
+        s, t, rho = pairs[-1]
+        scale = 1.0 / (rho * (t @ precondition(t)))
+    q = scale * precondition(q)
     for (s, t, rho), a in zip(pairs, reversed(steps)):
         q += (a - rho * (t @ q)) * s
     return -q
@@ -68,7 +73,9 @@ def _line_search(fun, x, value, gradient, direction, step, max_evals=20):
     return best, max_evals
 
 
-def minimize(fun, x, *, precondition=None, renew=None, max_iter=100, tol=1e-9, memory=10):
+def minimize(
+    fun, x, *, precondition=None, renew=None, watch=None, max_iter=100, tol=1e-9, memory=10
+):
     """Minimise a smooth function.
 
     Parameters
@@ -80,9 +87,11 @@ def minimize(fun, x, *, precondition=None, renew=None, max_iter=100, tol=1e-9, m
     precondition : callable, optional
         Applies the initial inverse Hessian to a vector; the identity by default.
     renew : callable, optional
-        ``renew(n_iter, x)``, called after each iteration; returns a new
-        ``precondition`` or None. The pairs are kept: they hold in the original
+        ``renew(n_iter, x)``, called at the start and after each iteration; returns a
+        new ``precondition`` or None. The pairs are kept: they hold in the original
         coordinates whatever the initial inverse Hessian is.
+    watch : callable, optional
+        ``watch(x, value)``, called after each iteration; a true value stops the run.
     max_iter : int, default=100
     tol : float, default=1e-9
         Stop when half the decrease that the quadratic model promises, or two
@@ -94,8 +103,9 @@ def minimize(fun, x, *, precondition=None, renew=None, max_iter=100, tol=1e-9, m
     -------
     Minimum
     """
-    precondition = precondition or _identity
     value, gradient = fun(x)
+    first = renew(0, x) if renew is not None else None
+    precondition = first or precondition or _identity
     n_evals, small, pairs = 1, 0, []
     n_iter = 0
     while n_iter < max_iter:
@@ -114,7 +124,9 @@ def minimize(fun, x, *, precondition=None, renew=None, max_iter=100, tol=1e-9, m
             if pairs:  # stale pairs can spoil a direction: try once without
                 pairs = []
                 continue
-            return Minimum(x, value, gradient, n_iter, n_evals, False)
+            # No step lowers the value: an arrival if less was to be won than rounding hides.
+            arrived = -0.5 * slope <= _ROUNDING * max(1.0, abs(value))
+            return Minimum(x, value, gradient, n_iter, n_evals, arrived)
         new_x, new_value, new_gradient = found
         s, t = new_x - x, new_gradient - gradient
         if s @ t > 1e-12 * np.sqrt((s @ s) * (t @ t)):
@@ -122,8 +134,8 @@ def minimize(fun, x, *, precondition=None, renew=None, max_iter=100, tol=1e-9, m
         small = small + 1 if value - new_value <= small_step else 0
         x, value, gradient = new_x, new_value, new_gradient
         n_iter += 1
-        if small >= 2:
-            return Minimum(x, value, gradient, n_iter, n_evals, True)
+        if small >= 2 or (watch is not None and watch(x, value)):
+            return Minimum(x, value, gradient, n_iter, n_evals, small >= 2)
         renewed = renew(n_iter, x) if renew is not None else None
         precondition = renewed or precondition
     return Minimum(x, value, gradient, n_iter, n_evals, False)

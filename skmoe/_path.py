@@ -4,8 +4,7 @@ import numpy as np
 import scipy.special
 
 from ._design import Design
-from ._em import Parts, fit_em
-from ._fit import Monitor
+from ._fit import Monitor, Parts
 from ._init import thinned
 from ._ops import get_ops
 
@@ -28,7 +27,7 @@ def posterior(data, parts):
     return resp, loglik
 
 
-def grow(data, make_parts, n_experts, fit=fit_em):
+def grow(data, make_parts, n_experts, fit):
     """Grow a mixture of linear experts from one expert to ``n_experts``.
 
     Parameters
@@ -38,8 +37,8 @@ def grow(data, make_parts, n_experts, fit=fit_em):
     make_parts : callable
         ``make_parts(n_experts) -> Parts``, started, with an unfitted gate.
     n_experts : int
-    fit : callable, default=fit_em
-        Trainer of the stages.
+    fit : callable
+        Trainer of the stages: ``fit(data, parts, monitor, resp) -> FitResult``.
 
     Returns
     -------
@@ -95,6 +94,8 @@ def _candidates(data, parts, resp):
     found = []
     for k in range(resp.shape[1]):
         weight = resp[rows, k] * data.weight[rows]
+        if not weight.max() > 0:
+            continue  # an expert without rows has nothing to split
         for column, direction in enumerate(directions):
             gains, thresholds = _gains(Z, Z[:, column], residual[:, k], weight, data)
             best = int(np.argmax(gains))
@@ -121,6 +122,8 @@ def _columns(design, weight):
         basis = np.linalg.qr(image)[0]
     Z = design.dot(basis)
     spread = np.sqrt(np.maximum(weight @ np.square(Z) / weight.sum(), 1e-300))
+    kept = spread >= 1e-6 * spread.max()  # the rest is rounding: rows of low rank
+    Z, basis, spread = Z[:, kept], basis[:, kept], spread[kept]
     return np.column_stack([Z / spread, np.ones(len(Z))]), (basis / spread).T
 
 
@@ -163,7 +166,12 @@ def _gains(Z, column, residual, weight, data):
 def _bin_sums(Z, residual, weight, members):
     Z, residual, weight = Z[members], residual[members], weight[members]
     weighted = weight[:, None] * residual
-    return (weighted * residual).sum(axis=0), Z.T @ weighted, (Z * weight[:, None]).T @ Z, weight.sum()
+    return (
+        (weighted * residual).sum(axis=0),
+        Z.T @ weighted,
+        (Z * weight[:, None]).T @ Z,
+        weight.sum(),
+    )
 
 
 def _loglik(squares, gradient, gram, total, separate):

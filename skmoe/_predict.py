@@ -1,10 +1,9 @@
 """What a fitted mixture answers, routed or dense."""
 
 import numpy as np
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
-from ._door import check_rows, numbers_for_gate
-from ._features import as_numbers, take_columns
+from ._door import check_lengths, check_rows, numbers_for_gate, rows_for_experts
 from ._ops import get_ops
 from .routing import predict_routed, top_k_route
 
@@ -18,6 +17,7 @@ class MixturePredictions:
         Parameters
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Features, in the form that fit had.
 
         Returns
         -------
@@ -32,6 +32,7 @@ class MixturePredictions:
         Parameters
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Features, in the form that fit had.
 
         Returns
         -------
@@ -50,7 +51,9 @@ class MixturePredictions:
         Parameters
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Features, in the form that fit had.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets, as given to fit.
 
         Returns
         -------
@@ -65,7 +68,9 @@ class MixturePredictions:
         Parameters
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Features, in the form that fit had.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets, as given to fit.
 
         Returns
         -------
@@ -84,8 +89,7 @@ class MixturePredictions:
         return self.gate_.log_proba(numbers_for_gate(self, X, self._gate_columns))
 
     def _expert_rows(self, X):
-        X = take_columns(X, self._expert_columns)
-        return X if self._fitted_foreign else as_numbers(X, allow_nan=False, estimator=self)
+        return rows_for_experts(self, X, self._expert_columns, not self._fitted_foreign)
 
     def _mixture(self, X):
         """Log weights (n, k), predictions (n, k, P) and experts (n, k) of the routed mixture.
@@ -101,7 +105,7 @@ class MixturePredictions:
 
     def _posterior(self, X, y):
         log_weights, pred, indices = self._mixture(X)
-        check_consistent_length(log_weights, y)
+        check_lengths(log_weights, y)
         log_lik = self.likelihood_.log_lik(self._decode_target(y), pred, indices)
         resp, loglik = np.empty(log_lik.shape), np.empty(len(log_lik))
         get_ops().e_step(log_weights, log_lik, resp, loglik)

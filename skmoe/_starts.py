@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ._em import Parts, fit_em
 from ._design import Design
-from ._fit import Monitor
+from ._em import fit_em
+from ._fit import Monitor, Parts
 from ._init import kmeans_start, random_start
+from ._joint import fit_joint
 from ._path import grow, posterior
 from .experts.linear import LinearExpert
 from .gates.softmax import SoftmaxGate
@@ -30,7 +31,7 @@ def start_kinds(init, n_init):
     return (first + ["random"] * n_init)[:n_init]
 
 
-def fit_from_starts(data, make_parts, n_experts, kinds, new_monitor, rng, fit=fit_em):
+def fit_from_starts(data, make_parts, n_experts, kinds, new_monitor, rng, fit):
     """Fit from every start and return the result with the highest objective.
 
     Parameters
@@ -44,14 +45,15 @@ def fit_from_starts(data, make_parts, n_experts, kinds, new_monitor, rng, fit=fi
     new_monitor : callable
         ``new_monitor(label) -> Monitor``.
     rng : numpy.random.RandomState
-    fit : callable, default=fit_em
+    fit : callable
+        Trainer: ``fit(data, parts, monitor, resp) -> FitResult``.
 
     Returns
     -------
     FitResult
     """
     if n_experts == 1:
-        return fit(data, make_parts(1), new_monitor(""), np.ones((len(data.y), 1)))
+        return run(fit, data, make_parts(1), new_monitor(""), np.ones((len(data.y), 1)))
     begun = [_begin(kind, data, make_parts, n_experts, rng, fit) for kind in kinds]
     if len(begun) > _FINALISTS:
         heats = [fit(data, parts, Monitor(1e-6, _RACE_ITER), resp) for parts, resp in begun]
@@ -60,8 +62,16 @@ def fit_from_starts(data, make_parts, n_experts, kinds, new_monitor, rng, fit=fi
     results = []
     for number, (parts, resp) in enumerate(begun):
         label = f"start {number + 1}/{len(begun)}  " if len(begun) > 1 else ""
-        results.append(fit(data, parts, new_monitor(label), resp))
+        results.append(run(fit, data, parts, new_monitor(label), resp))
     return max(results, key=lambda result: result.objective)
+
+
+def run(fit, data, parts, monitor, resp):
+    """Fit, and end the line of progress."""
+    try:
+        return fit(data, parts, monitor, resp)
+    finally:
+        monitor.close()
 
 
 def _begin(kind, data, make_parts, n_experts, rng, fit):
@@ -111,7 +121,7 @@ def surrogate_start(data, likelihood, n_experts, kinds, rng):
     def new_monitor(label):
         return Monitor(_SURROGATE_TOL, _SURROGATE_ITER)
 
-    result = fit_from_starts(linear, make_parts, n_experts, kinds, new_monitor, rng)
+    result = fit_from_starts(linear, make_parts, n_experts, kinds, new_monitor, rng, fit_joint)
     return _resume(linear, result)[1]
 
 
@@ -132,7 +142,9 @@ def optimism(data, parts, resp):
     plain = replace(data, folds=None)
     values = []
     for rows in (plain, data):
-        trial = Parts(copy.deepcopy(parts.gate), copy.copy(parts.experts), copy.copy(parts.likelihood))
+        trial = Parts(
+            copy.deepcopy(parts.gate), copy.copy(parts.experts), copy.copy(parts.likelihood)
+        )
         monitor = Monitor(0.0, 1)
         values.append(fit_em(rows, trial, monitor, resp).history["objective"][0])
     return values[0] - values[1]

@@ -3,17 +3,21 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.utils.validation import _check_sample_weight
+import scipy.sparse as sp
+from sklearn.base import clone
+from sklearn.utils import get_tags
+from sklearn.utils.validation import _num_samples
 
 from .experts.linear import LinearExpert
 from .gates.softmax import SoftmaxGate
 from .likelihoods import Gaussian
+from .solvers import EM, Gradient
 
 DEFAULT_N_EXPERTS = 4
 
 GATES = {"softmax": SoftmaxGate}
 LIKELIHOODS = {"gaussian": Gaussian}
+SOLVERS = {"em": EM, "gradient": Gradient}
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,27 @@ def _plan_list(experts, n_experts, classify):
     return ExpertPlan(None, [template for _, template in experts], [name for name, _ in experts])
 
 
+def check_names(names, parameters):
+    """Raise for names of experts that nested parameters could not tell apart.
+
+    Parameters
+    ----------
+    names : list of str
+    parameters : iterable of str
+        Constructor parameters of the estimator.
+    """
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"experts: the name {name!r} is given twice; names must be unique.")
+        if name in parameters:
+            raise ValueError(f"experts: the name {name!r} is also a parameter; choose another.")
+        if "__" in name or not name:
+            raise ValueError(
+                f"experts: the name {name!r} is empty or contains '__', which separates the "
+                f"names of nested parameters; choose another."
+            )
+
+
 def _check_expert(template, where, classify):
     if isinstance(template, type):
         raise TypeError(f"{where} is the class {template.__name__}; give an instance of it.")
@@ -95,20 +120,55 @@ def _check_expert(template, where, classify):
             f"{where} is {template!r}, which has no {' and no '.join(missing)}; an expert is a "
             f"scikit-learn estimator."
         )
-    if classify and is_regressor(template):
-        raise ValueError(f"{where} is a regressor; MoEClassifier needs classifiers.")
-    if not classify and is_classifier(template):
-        raise ValueError(f"{where} is a classifier; MoERegressor needs regressors.")
+    kind = _kind(template)
+    wanted = "classifier" if classify else "regressor"
+    if kind not in (None, wanted):
+        owner = "MoEClassifier" if classify else "MoERegressor"
+        other = "MoERegressor" if classify else "MoEClassifier"
+        cure = f" or use {other}" if kind in ("classifier", "regressor") else ""
+        raise ValueError(
+            f"{where} is {template!r}, a {kind}; {owner} needs {wanted}s: choose one{cure}."
+        )
+
+
+def _kind(template):
+    """The declared type of an estimator; None where it declares none."""
+    try:
+        return get_tags(template).estimator_type
+    except (AttributeError, ValueError):  # no tags: not a scikit-learn estimator
+        return None
 
 
 def templates_of(experts):
     """Templates of foreign experts, whether or not the parameter is valid."""
+    return [template for _, template in _described(experts)]
+
+
+def _described(experts):
+    """Pairs (description, template) of foreign experts."""
     if experts is None or isinstance(experts, LinearExpert):
         return []
-    if isinstance(experts, (list, tuple)):
-        pairs = [item for item in experts if isinstance(item, tuple) and len(item) == 2]
-        return [template for _, template in pairs]
-    return [experts]
+    if not isinstance(experts, (list, tuple)):
+        return [(f"the expert {type(experts).__name__}", experts)]
+    pairs = [item for item in experts if isinstance(item, tuple) and len(item) == 2]
+    return [(f"expert {name!r} ({type(part).__name__})", part) for name, part in pairs]
+
+
+def who_refuses(experts, accepts):
+    """Describe the first expert that does not accept something; None if all do.
+
+    Parameters
+    ----------
+    experts : None, estimator or list of (name, estimator)
+        The parameter of that name.
+    accepts : callable
+        ``accepts(template) -> bool``.
+
+    Returns
+    -------
+    str or None
+    """
+    return next((what for what, part in _described(experts) if not accepts(part)), None)
 
 
 def resolve_part(value, known, name, methods):
@@ -140,10 +200,34 @@ def resolve_part(value, known, name, methods):
 
 def check_weight(sample_weight, X):
     """Weights (n,) of float64: non-negative, not all zero."""
-    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    if not weight.sum() > 0:
+    if sample_weight is None:
+        return np.ones(_num_samples(X))
+    try:
+        weight = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"sample_weight does not hold numbers: {error}") from error
+    if weight.shape != (_num_samples(X),):
+        raise ValueError(
+            f"sample_weight.shape == {weight.shape}, expected {(_num_samples(X),)}; give one "
+            f"weight per row."
+        )
+    if not np.isfinite(weight).all():
+        found = "NaN" if np.isnan(weight).any() else "infinity"
+        raise ValueError(f"Input sample_weight contains {found}; give finite weights.")
+    if weight.min() < 0:
+        raise ValueError(
+            "Negative values in data passed to `sample_weight`; weights must be zero (the row "
+            "is left out) or positive."
+        )
+    if not weight.max() > 0:
         raise ValueError("sample_weight: all weights are zero; at least one must be positive.")
     return weight
+
+
+def refuse_sparse(y):
+    """Raise for a sparse target."""
+    if sp.issparse(y):
+        raise TypeError("y is sparse; give a dense array, such as y.toarray().")
 
 
 def given_start(init, n_rows, kept, n_experts):
@@ -158,7 +242,10 @@ def given_start(init, n_rows, kept, n_experts):
         Rows with a positive weight.
     n_experts : int
     """
-    init = np.asarray(init)
+    try:
+        init = np.asarray(init)
+    except ValueError as error:
+        raise ValueError(f"init is not an array: {error}") from error
     if init.ndim not in (1, 2) or len(init) != n_rows:
         raise ValueError(
             f"init has shape {init.shape}; it must be ({n_rows},) for labels or "
@@ -167,12 +254,20 @@ def given_start(init, n_rows, kept, n_experts):
     init = init[kept]
     if init.ndim == 1:
         if init.dtype.kind not in "iub" or init.min() < 0 or init.max() >= n_experts:
-            raise ValueError(f"init: labels must be integers from 0 to {n_experts - 1}.")
+            raise ValueError(
+                f"init: labels must be integers from 0 to {n_experts - 1}, the number of "
+                f"experts less one; got {np.unique(init).tolist()[:10]}."
+            )
         resp = np.full((len(init), n_experts), 1e-3 / n_experts)
         resp[np.arange(len(init)), init.astype(np.intp)] += 1.0 - 1e-3
         return resp
     if init.shape[1] != n_experts:
-        raise ValueError(f"init has {init.shape[1]} columns; n_experts is {n_experts}.")
+        raise ValueError(
+            f"init has {init.shape[1]} columns and there are {n_experts} experts; give one "
+            f"column of responsibilities per expert."
+        )
+    if init.dtype.kind not in "iubf":
+        raise ValueError(f"init: responsibilities must be numbers, not {init.dtype}.")
     resp = init.astype(np.float64)
     if not np.isfinite(resp).all() or resp.min() < 0 or not (resp.sum(axis=1) > 0).all():
         raise ValueError("init: responsibilities must be finite, non-negative, no row all zero.")

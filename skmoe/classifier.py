@@ -5,11 +5,13 @@ import warnings
 import numpy as np
 import scipy.special
 from sklearn.base import ClassifierMixin
-from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_y
 
 from ._base import BaseMoE
+from ._validation import refuse_sparse
 from .likelihoods import Categorical
 
 
@@ -30,6 +32,11 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         None means 4 for a template, and the length of a list.
     gate : {"softmax"} or gate, default="softmax"
         As in `MoERegressor`.
+    solver : {"auto", "em", "gradient"} or solver, default="auto"
+        "em": expectation maximisation, for any experts. "gradient": L-BFGS on gate and
+        linear experts together, the faster one where it can be used. "auto" takes it
+        there. Options are on the objects `skmoe.solvers.EM` and
+        `skmoe.solvers.Gradient`.
     gate_features, expert_features : column selector, default=None
         As in `MoERegressor`.
     top_k : int, default=None
@@ -41,6 +48,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     n_init : int, default=2
         As in `MoERegressor`.
     max_iter : int, default=200
+        Most iterations of a start.
     tol : float, default=None
         Smallest rise of the objective (mean log-likelihood per row) that counts. None:
         1e-5, or 1e-3 with ``cross_fit``.
@@ -63,6 +71,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         Fitted scikit-learn estimators; `LogisticRegression` for linear experts.
     expert_names_ : list of str
     likelihood_ : Categorical
+    solver_ : solver
+        What "auto" chose, or a copy of what was given.
     n_experts_ : int
     load_ : ndarray of shape (n_experts,)
         Share of the training weight whose most probable expert is k.
@@ -111,6 +121,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         n_experts=None,
         *,
         gate="softmax",
+        solver="auto",
         gate_features=None,
         expert_features=None,
         top_k=None,
@@ -128,6 +139,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         self.experts = experts
         self.n_experts = n_experts
         self.gate = gate
+        self.solver = solver
         self.gate_features = gate_features
         self.expert_features = expert_features
         self.top_k = top_k
@@ -148,6 +160,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         Parameters
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Features, in the form that fit had.
 
         Returns
         -------
@@ -164,10 +177,12 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         Parameters
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Features, in the form that fit had.
 
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
         """
         log_weights, pred, _ = self._mixture(X)
         log_proba = scipy.special.log_softmax(pred, axis=2) + log_weights[:, :, None]
@@ -179,10 +194,12 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         Parameters
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Features, in the form that fit had.
 
         Returns
         -------
         ndarray of shape (n_samples,)
+            Labels as in ``classes_``.
         """
         proba = self.predict_proba(X)
         return self.classes_[proba.argmax(axis=1)]
@@ -193,10 +210,12 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         Parameters
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Features, in the form that fit had.
 
         Returns
         -------
         ndarray of shape (n_samples, n_experts, n_classes)
+            Rows sum to one over the classes.
         """
         pred = self._parts.experts.predict(self._expert_rows(self._rows(X)))
         return scipy.special.softmax(pred, axis=2)
@@ -208,16 +227,24 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         return len(self.classes_)
 
     def _encode_target(self, y):
+        y = self._labels(y)
         check_classification_targets(y)
-        y = column_or_1d(y, warn=True)
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        try:
+            self.classes_, codes = np.unique(y, return_inverse=True)
+        except TypeError as error:
+            raise TypeError(f"y mixes labels of different types; use one type: {error}") from error
         if len(self.classes_) == 1:
             warnings.warn(
                 f"y has one class only, {self.classes_[0]!r}; it is all that can be predicted.",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         return codes.astype(np.intp)
+
+    def _labels(self, y):
+        """Labels (n,) without missing values."""
+        refuse_sparse(y)
+        return _check_y(y, estimator=self)
 
     def _target_weight(self, target, weight):
         """Sample weights times class weights."""
@@ -226,10 +253,12 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         return weight * compute_sample_weight(self.class_weight, self.classes_[target])
 
     def _decode_target(self, y):
-        y = column_or_1d(y)
-        codes = np.searchsorted(self.classes_, y)
-        known = self.classes_[np.minimum(codes, len(self.classes_) - 1)] == y
-        if not np.all(known):
-            unseen = np.unique(np.asarray(y)[~known]).tolist()
-            raise ValueError(f"y contains labels that fit has not seen: {unseen}.")
-        return codes.astype(np.intp)
+        labels = self._labels(y).tolist()
+        code_of = {label: code for code, label in enumerate(self.classes_.tolist())}
+        unseen = {label for label in labels if label not in code_of}
+        if unseen:
+            raise ValueError(
+                f"y contains labels that fit has not seen: {sorted(unseen, key=str)}; "
+                f"known are {self.classes_.tolist()}."
+            )
+        return np.array([code_of[label] for label in labels], dtype=np.intp)

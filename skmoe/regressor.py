@@ -2,11 +2,13 @@
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import _check_y
 
 from ._base import BaseMoE
-from ._validation import LIKELIHOODS, resolve_part
+from ._validation import LIKELIHOODS, refuse_sparse, resolve_part, who_refuses
+from .experts.estimators import accepts_many_outputs
 
 
 class MoERegressor(RegressorMixin, BaseMoE):
@@ -31,6 +33,11 @@ class MoERegressor(RegressorMixin, BaseMoE):
         sample_weight)`` and ``log_proba(X)``.
     likelihood : {"gaussian"} or likelihood, default="gaussian"
         Such as ``Gaussian(shared=True)``.
+    solver : {"auto", "em", "gradient"} or solver, default="auto"
+        "em": expectation maximisation, for any experts. "gradient": L-BFGS on gate and
+        linear experts together, the faster one where it can be used. "auto" takes it
+        there. Options are on the objects `skmoe.solvers.EM` and
+        `skmoe.solvers.Gradient`.
     gate_features, expert_features : column selector, default=None
         Columns that the gate or the experts see: a name, an index, a list of them, a
         slice, a boolean mask or a callable of X. By default all; of a DataFrame, the
@@ -51,6 +58,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
         all run for a while and the best three to the end. Experts other than linear
         ones are started from a mixture of linear experts that is chosen in this way.
     max_iter : int, default=200
+        Most iterations of a start.
     tol : float, default=None
         Smallest rise of the objective (mean log-likelihood per row, target in units of
         its standard deviation) that counts. None: 1e-5, or 1e-3 with ``cross_fit``.
@@ -71,6 +79,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
     expert_names_ : list of str
     likelihood_ : likelihood
         With ``scale_``, the noise of each expert.
+    solver_ : solver
+        What "auto" chose, or a copy of what was given.
     n_experts_ : int
     load_ : ndarray of shape (n_experts,)
         Share of the training weight whose most probable expert is k.
@@ -127,6 +137,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
         *,
         gate="softmax",
         likelihood="gaussian",
+        solver="auto",
         gate_features=None,
         expert_features=None,
         top_k=None,
@@ -144,6 +155,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
         self.n_experts = n_experts
         self.gate = gate
         self.likelihood = likelihood
+        self.solver = solver
         self.gate_features = gate_features
         self.expert_features = expert_features
         self.top_k = top_k
@@ -163,6 +175,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
         Parameters
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Features, in the form that fit had.
         return_std : bool, default=False
             Also return the standard deviation of the predictive mixture: the noise of
             the experts and their disagreement.
@@ -170,6 +183,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
         Returns
         -------
         mean : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In units of the target.
         std : ndarray of the same shape
             Only with ``return_std``.
         """
@@ -186,10 +200,12 @@ class MoERegressor(RegressorMixin, BaseMoE):
         Parameters
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Features, in the form that fit had.
 
         Returns
         -------
         ndarray of shape (n_samples, n_experts) or (n_samples, n_experts, n_outputs)
+            In units of the target.
         """
         pred = self._parts.experts.predict(self._expert_rows(self._rows(X)))
         return pred if self._many_outputs else pred[:, :, 0]
@@ -201,19 +217,30 @@ class MoERegressor(RegressorMixin, BaseMoE):
         return None
 
     def _encode_target(self, y):
-        y = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
-        y = np.asarray(y.toarray() if hasattr(y, "toarray") else y, dtype=np.float64)
-        if y.ndim > 2:
-            raise ValueError(f"y has {y.ndim} dimensions; it must have one or two.")
+        y = self._numbers(y)
+        refuses = who_refuses(self.experts, accepts_many_outputs)
+        if y.ndim == 2 and refuses:
+            if y.shape[1] > 1:
+                raise ValueError(
+                    f"y has {y.shape[1]} outputs, and {refuses} predicts one; wrap it in a "
+                    f"MultiOutputRegressor, or fit one model per output."
+                )
+            y = column_or_1d(y, warn=True)
         self._many_outputs = y.ndim == 2
         return y.reshape(len(y), -1)
+
+    def _numbers(self, y):
+        """A finite target of one or two dimensions as float64."""
+        refuse_sparse(y)
+        y = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
+        return np.asarray(y, dtype=np.float64)
 
     def _target_weight(self, target, weight):
         return weight
 
     def _decode_target(self, y):
-        y = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
-        y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        y = self._numbers(y)
+        y = y.reshape(len(y), -1)
         if y.shape[1] != self.likelihood_.dispersion.shape[1]:
             raise ValueError(
                 f"y has {y.shape[1]} columns; fit had {self.likelihood_.dispersion.shape[1]}."

@@ -8,6 +8,33 @@ import math
 import numpy as np
 
 from ._jit import kernel
+from .blocks import (  # the rest of this device's operations
+    PADDING,
+    categorical_block,
+    csr_backward,
+    csr_forward,
+    gaussian_block,
+    standardise,
+    tiled_grams,
+)
+
+__all__ = [
+    "PADDING",
+    "categorical_block",
+    "categorical_log_lik",
+    "categorical_residual",
+    "csr_backward",
+    "csr_forward",
+    "csr_weighted_grams",
+    "e_step",
+    "gaussian_block",
+    "gaussian_log_lik",
+    "log_softmax",
+    "standardise",
+    "tiled_grams",
+    "top_k",
+    "weighted_grams",
+]
 
 # Products on blocks of this many rows keep the stacked temporary in cache.
 GRAM_BLOCK = 256
@@ -163,8 +190,11 @@ def weighted_grams(Z, weights, out):
 
 
 @kernel
-def _csr_grams(data, indices, indptr, weights, out):
-    """Add the upper triangles, intercept column last, of CSR weighted Grams."""
+def csr_weighted_grams(data, indices, indptr, weights, out):
+    """Add the upper triangles of the Grams of ``[X, 1]`` for CSR rows.
+
+    Indices within a row must be unique. weights (m, K), out (K, d + 1, d + 1).
+    """
     n_experts = weights.shape[1]
     last = out.shape[1] - 1
     for i in range(len(indptr) - 1):
@@ -178,16 +208,3 @@ def _csr_grams(data, indices, indptr, weights, out):
                 for q in range(p, indptr[i + 1]):
                     column = indices[q]
                     out[k, min(row, column), max(row, column)] += value * data[q]
-
-
-def csr_weighted_grams(X, weights, scale, out):
-    """Add to ``out`` the Grams of ``[X / scale, 1]`` for a CSR matrix X.
-
-    Indices within a row must be unique (canonical CSR).
-    """
-    upper = np.zeros_like(out)
-    _csr_grams(X.data, X.indices, X.indptr, weights, upper)
-    factor = np.append(1.0 / scale, 1.0)
-    upper *= factor[:, None] * factor
-    strict = np.triu(upper, 1)
-    out += upper + strict.transpose(0, 2, 1)

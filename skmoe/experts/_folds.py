@@ -114,6 +114,28 @@ def accepts_sparse(estimator):
     return _input_tag(estimator, "sparse")
 
 
+def accepts_many_outputs(estimator):
+    """Tell whether y (n, m) with m > 1 may be handed to `estimator`.
+
+    Parameters
+    ----------
+    estimator : estimator
+
+    Returns
+    -------
+    accepts : bool
+        By its tags; a pipeline's last step decides, a wrapper's inner estimator.
+    """
+    if isinstance(estimator, FrozenEstimator):
+        return accepts_many_outputs(estimator.estimator)
+    if isinstance(estimator, (BaseSearchCV, TransformedTargetRegressor, Pipeline)):
+        return all(map(accepts_many_outputs, final_parts(estimator)))
+    try:
+        return bool(get_tags(estimator).target_tags.multi_output)
+    except (AttributeError, ValueError):  # no tags: not a scikit-learn estimator
+        return False
+
+
 def _input_tag(estimator, tag):
     if isinstance(estimator, FrozenEstimator):
         return _input_tag(estimator.estimator, tag)
@@ -129,7 +151,8 @@ def _input_tag(estimator, tag):
     if isinstance(estimator, FeatureUnion):
         return all(_member_tag(part, tag) for _, part in estimator.transformer_list)
     try:
-        return bool(getattr(get_tags(estimator).input_tags, tag))
+        tags = get_tags(estimator)
+        return bool(tags.no_validation or getattr(tags.input_tags, tag))
     except (AttributeError, ValueError):  # no tags: not a scikit-learn estimator
         return False
 

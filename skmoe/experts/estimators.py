@@ -11,11 +11,17 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 
-from ._folds import accepts_nan, accepts_sparse, make_folds
+from ._folds import accepts_many_outputs, accepts_nan, accepts_sparse, make_folds
 from ._outputs import ClassOutput, MeanOutput, blame
 from ._weights import resample, routed_key, weight_key
 
-__all__ = ["EstimatorExperts", "accepts_nan", "accepts_sparse", "make_folds"]
+__all__ = [
+    "EstimatorExperts",
+    "accepts_many_outputs",
+    "accepts_nan",
+    "accepts_sparse",
+    "make_folds",
+]
 
 # Rows below this share of an expert's largest weight are left out of its fit.
 NEGLIGIBLE_ROW = 1e-8

@@ -160,6 +160,26 @@ class LinearExperts:
             return self._design(X).dot(flat).reshape(-1, n_experts, n_outputs)
         return [self._design(X[some]).dot(self.coef[:, k]) for k, some in enumerate(rows)]
 
+    def flat(self):
+        """Coefficients of standardised features, flat."""
+        return self.coef.ravel()
+
+    def with_flat(self, values):
+        """A copy with other coefficients."""
+        fresh = copy.copy(self)
+        fresh.coef = values.reshape(self.coef.shape)
+        return fresh
+
+    def ridge(self):
+        """Factor of ``coef ** 2 / 2`` in `penalty`, by output: (m,)."""
+        return self.alpha / np.square(self._y_scale)
+
+    def penalty_gradient(self):
+        """Gradient of `penalty`: (D, K, P)."""
+        gradient = self.alpha * self.coef / np.square(self._y_scale)
+        gradient[-1] = 0.0
+        return gradient
+
     def fit_predict(self, data, resp, dispersion):
         """One M-step and the fitted values.
 
@@ -294,7 +314,8 @@ class LinearExperts:
         inverse = 1.0 / (data.X.column_squares(weights)[:, :, None] + ridge + 1e-300)
 
         def transposed(values):
-            products = data.X.transposed_dot((weights[:, :, None] * values).reshape(len(values), -1))
+            weighted = (weights[:, :, None] * values).reshape(len(values), -1)
+            products = data.X.transposed_dot(weighted)
             return products.reshape(n_columns, n_experts, n_outputs)
 
         rest = transposed(data.y[:, None, :] - self.predict(data.X)) - ridge * self.coef
@@ -311,7 +332,7 @@ class LinearExperts:
             rest -= rate * image
             scaled = inverse * rest
             new_size = np.einsum("dkm,dkm->km", rest, scaled)
-            direction = scaled + np.where(active, new_size / np.where(active, size, 1.0), 0.0) * direction
+            ratio = np.where(active, new_size / np.where(active, size, 1.0), 0.0)
+            direction = scaled + ratio * direction
             size = new_size
         self.coef = coef
-

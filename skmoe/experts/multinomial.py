@@ -80,6 +80,30 @@ class MultinomialExperts:
             return scores.reshape(-1, self.n_experts, self.n_classes)
         return [self._design(X[some]).dot(self.coef[:, k]) for k, some in enumerate(rows)]
 
+    def block_coef(self):
+        """Coefficients of standardised features: (D, K * C)."""
+        return self.coef.reshape(len(self.coef), -1)
+
+    def flat(self):
+        """Coefficients of standardised features, flat."""
+        return self.coef.ravel()
+
+    def with_flat(self, values):
+        """A copy with other coefficients."""
+        fresh = copy.copy(self)
+        fresh.coef = values.reshape(self.coef.shape)
+        return fresh
+
+    def ridge(self):
+        """Factor of ``coef ** 2 / 2`` in `penalty`, by class: (C,)."""
+        return np.full(self.n_classes, float(self.alpha))
+
+    def penalty_gradient(self):
+        """Gradient of `penalty`: (D, K, C)."""
+        gradient = self.alpha * self.coef
+        gradient[-1] = 0.0
+        return gradient
+
     def fit_predict(self, data, resp, dispersion=None):
         """A few iterations of L-BFGS on the weighted log-likelihood, and the scores.
 

@@ -1,12 +1,12 @@
 """The softmax gate: multinomial logistic regression on soft targets."""
 
 import copy
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
-from numbers import Integral, Real
 
 from .._design import Design, solve_spd
 from .._lbfgs import minimize
@@ -169,8 +169,24 @@ class SoftmaxGate(BaseEstimator):
 
     # -- additive: one block step from the experts' Gram matrices ----------------
 
+    def flat(self):
+        """Return coefficients of standardised features, flat."""
+        return self._coef.ravel()
+
+    def with_flat(self, values):
+        """A copy with other coefficients."""
+        gate = copy.copy(self)
+        gate._coef = values.reshape(self._coef.shape)
+        return gate
+
+    def penalty_gradient(self):
+        """Gradient of `penalty`: (D, K)."""
+        gradient = self.alpha * self._coef
+        gradient[-1] = 0.0
+        return gradient
+
     def block_coef(self):
-        """Coefficients of standardised features: (D, K)."""
+        """Return coefficients of standardised features: (D, K)."""
         return self._coef
 
     def moved(self, step):
@@ -200,9 +216,7 @@ class SoftmaxGate(BaseEstimator):
         ridge = np.full(len(gradient), total_weight * self.alpha)
         ridge[-1] = 0.0
         right = gradient - ridge[:, None] * self._coef
-        columns = [
-            solve_spd(gram + np.diag(ridge), right[:, [k]]) for k, gram in enumerate(grams)
-        ]
+        columns = [solve_spd(gram + np.diag(ridge), right[:, [k]]) for k, gram in enumerate(grams)]
         return np.hstack(columns)
 
     # -- private ------------------------------------------------------------------

@@ -40,6 +40,34 @@ class Categorical(BaseEstimator):
         get_ops().categorical_log_lik(y, np.ascontiguousarray(pred), out)
         return out
 
+    def n_sums(self, n_classes):
+        """Number of sums by expert that `e_block` adds to."""
+        return 3
+
+    def e_block(self, y, weight, given, gate, scores, joint, sums):
+        """E-step of a block of rows; arguments as in ``skmoe._ops.blocks``."""
+        return get_ops().categorical_block(y, weight, given, gate, scores, joint, sums)
+
+    def flat(self):
+        """No parameters."""
+        return np.empty(0)
+
+    def with_flat(self, values):
+        """Itself: there are no parameters."""
+        return self
+
+    def flat_gradient(self, sums):
+        """No parameters."""
+        return np.empty(0)
+
+    def flat_curvature(self, sums):
+        """No parameters."""
+        return np.empty(0)
+
+    def expert_gradient(self, sums):
+        """Gradient of the log-likelihood by the coefficients of experts: (D, K, C)."""
+        return sums.experts
+
     def update(self, y, pred, resp, weight):
         """Nothing to update."""
 

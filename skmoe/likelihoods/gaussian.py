@@ -43,7 +43,7 @@ class Gaussian(BaseEstimator):
     >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.1, 0.9, 2.2, 2.8]
     >>> model = MoERegressor(n_experts=1, likelihood=Gaussian(floor=0.0)).fit(X, y)
     >>> model.likelihood_.scale_.round(2)
-    array([0.17])
+    array([0.14])
     """
 
     _parameter_constraints = {
@@ -113,6 +113,15 @@ class Gaussian(BaseEstimator):
         error = np.square(y[:, None, :] - pred) / variance
         return -0.5 * np.sum(error + np.log(2.0 * np.pi * variance), axis=2)
 
+    def n_sums(self, n_outputs):
+        """Number of sums by expert that `e_block` adds to."""
+        return n_outputs + 3
+
+    def e_block(self, y, weight, given, gate, scores, joint, sums):
+        """E-step of a block of rows; arguments as in ``skmoe._ops.blocks``."""
+        ops = get_ops()
+        return ops.gaussian_block(y, weight, self._variance, given, gate, scores, joint, sums)
+
     def update(self, y, pred, resp, weight):
         """Update the variances from predictions; arguments as in `log_lik`."""
         weights = resp * weight[:, None]
@@ -141,6 +150,34 @@ class Gaussian(BaseEstimator):
     def log_prior(self):
         """Logarithm of the prior of the variances, up to a constant."""
         return -0.5 * _FLOOR_ROWS * self.floor * np.sum(self._base / self._variance)
+
+    # -- gradient: flat parameters are the logarithms of the variances --------------------
+
+    def flat(self):
+        """Return logarithms of the variances, flat."""
+        return np.log(self._variance).ravel()
+
+    def with_flat(self, values):
+        """A copy with other parameters."""
+        fresh = copy.copy(self)
+        floor = np.log(1e-16 * self._base)
+        values = np.maximum(values.reshape(self._variance.shape), floor)
+        fresh._variance = np.exp(np.minimum(values, 600.0))
+        return fresh
+
+    def flat_gradient(self, sums):
+        """Gradient of log-likelihood and log-prior by the flat parameters."""
+        prior = _FLOOR_ROWS * self.floor * self._base / self._variance
+        return 0.5 * ((sums.squares / self._variance + prior) - sums.weight[:, None]).ravel()
+
+    def flat_curvature(self, sums):
+        """Diagonal of the expected negative Hessian by the flat parameters."""
+        curvature = np.maximum(0.5 * sums.weight, 1e-6 * sums.weight.sum())
+        return np.repeat(curvature, self._variance.shape[1])
+
+    def expert_gradient(self, sums):
+        """Gradient of the log-likelihood by the coefficients of experts: (D, K, m)."""
+        return sums.experts / self._variance
 
     def n_parameters(self):
         """Number of free variances."""

@@ -1,0 +1,183 @@
+"""Joint gradient training of gate, experts and dispersions on one objective."""
+
+import numpy as np
+
+from ._em import fit_em, is_additive, require
+from ._fit import Parts, make_result, objective_value
+from ._lbfgs import minimize
+from ._precondition import gram_preconditioner
+from ._sweep import Sweeper
+
+# EM goes on for as long as each rise is at most this share of the one before.
+_FAST_RATIO = 0.6
+
+
+def fit_joint(data, parts, monitor, resp, *, warm_up=20, renew_every=10, memory=20):
+    """Fit a mixture of linear experts by L-BFGS on the penalised log-likelihood.
+
+    Gaussian experts begin with a few EM iterations, and the weighted Gram matrices of
+    EM become the initial inverse Hessian, renewed in mid-run without dropping the pairs.
+    Multinomial experts share one Gram.
+
+    Parameters
+    ----------
+    data : FitData
+        With views for gate and experts.
+    parts : Parts
+        Started parts; they are copied, not changed.
+    monitor : Monitor
+    resp : ndarray of shape (n, K)
+        Responsibilities to start from.
+    warm_up : int, default=20
+        Most EM iterations before the first gradient.
+    renew_every : int, default=10
+        Iterations between new initial inverse Hessians.
+    memory : int, default=20
+        Pairs of L-BFGS.
+
+    Returns
+    -------
+    FitResult
+    """
+    for part in (parts.gate, parts.experts, parts.likelihood):
+        require(part, "flat", "with_flat")
+    additive = is_additive(data, parts)
+    n_iter = warm_up if additive else 1
+    slow = _slow_after(max(1, n_iter // 4), n_iter)
+    result = fit_em(data, parts, monitor, resp, accelerate=False, until=slow)
+    if monitor.stop:
+        return result
+    parts = Parts(result.gate, result.experts, result.likelihood)
+    descent = _Descent(data, parts, monitor, renew_every if additive else 0, result.unexplained)
+    found = minimize(
+        descent.loss,
+        parts.flat(),
+        renew=descent.renew,
+        watch=descent.watch,
+        max_iter=monitor.max_iter - monitor.n_iter,
+        tol=1e-13,
+        memory=memory,
+    )
+    monitor.converged |= found.converged
+    return make_result(descent.kept, monitor, None, descent.unexplained)
+
+
+def _slow_after(least, most):
+    """A rule that ends EM once its rises shrink slowly, where L-BFGS is faster."""
+
+    def slow(monitor):
+        objective = monitor.history["objective"][-3:]
+        if len(objective) < 3 or monitor.n_iter < least:
+            return monitor.n_iter >= most
+        ratio = (objective[2] - objective[1]) / max(objective[1] - objective[0], 1e-300)
+        return ratio > _FAST_RATIO or monitor.n_iter >= most
+
+    return slow
+
+
+class _Descent:
+    """The loss of a fit as a function of flat parameters, and who watches it."""
+
+    def __init__(self, data, parts, monitor, renew_every, unexplained):
+        self.data, self.monitor, self.parts = data, monitor, parts
+        self.sweeper = Sweeper(data)
+        self.renew_every = renew_every
+        self.grams_due = renew_every > 0
+        self.seen = []
+        self.passes = 0
+        self.kept, self.unexplained = parts, unexplained
+
+    def loss(self, flat):
+        """Minus the objective, and its gradient."""
+        parts = self.parts.with_flat(flat)
+        sums = self.sweeper(parts, grams=self.grams_due)
+        value = objective_value(self.data, sums.loglik, parts)
+        self.seen.append((flat, parts, sums))
+        return -value, -_gradient(self.data, parts, sums)
+
+    def renew(self, n_iter, flat):
+        """A new initial inverse Hessian where one is due."""
+        _, parts, sums = self._found(flat)
+        if self.renew_every == 0:
+            return _shared_precondition(self.data, parts) if n_iter == 0 else None
+        due = self.grams_due
+        self.grams_due = (n_iter + 1) % self.renew_every == 0
+        return _block_precondition(self.data, parts, sums) if due else None
+
+    def watch(self, flat, value):
+        """Report an iterate; returns whether to stop."""
+        _, parts, sums = self._found(flat)
+        passes, self.passes = self.sweeper.n_passes - self.passes, self.sweeper.n_passes
+        if self.monitor.update(-value, sums.load / self.data.total_weight, passes):
+            self.kept, self.unexplained = parts, sums.unexplained
+        self.seen = [(flat, parts, sums)]
+        return self.monitor.stop
+
+    def _found(self, flat):
+        return next(seen for seen in self.seen if seen[0] is flat)
+
+
+def _gradient(data, parts, sums):
+    """Gradient of the objective by the flat parameters."""
+    total = data.total_weight
+    gate = sums.gate / total - parts.gate.penalty_gradient()
+    experts = parts.likelihood.expert_gradient(sums) - parts.experts.penalty_gradient()
+    likelihood = parts.likelihood.flat_gradient(sums)
+    return np.concatenate([gate.ravel(), experts.ravel() / total, likelihood / total])
+
+
+def _block_precondition(data, parts, sums):
+    """Inverse of the EM Hessian: a block for each gate row and expert and output."""
+    total = data.total_weight
+    gate_gram = sums.gram if sums.gate_gram is None else sums.gate_gram
+    gate = _inverses(
+        gate_gram * sums.gate_curvature[:, None, None] / total,
+        np.full(len(gate_gram), parts.gate.alpha),
+    )
+    n_columns, n_experts, n_outputs = parts.experts.coef.shape
+    ridge = parts.experts.ridge() / total
+    variance = parts.likelihood.dispersion
+    experts = np.stack(
+        [
+            _inverses(
+                sums.gram / (variance[:, j, None, None] * total), np.full(n_experts, ridge[j])
+            )
+            for j in range(n_outputs)
+        ]
+    )
+    likelihood = total / parts.likelihood.flat_curvature(sums)
+    sizes = np.cumsum([gate[0].shape[0] * len(gate), n_columns * n_experts * n_outputs])
+
+    def apply(vector):
+        first, second, third = np.split(vector, sizes)
+        first = np.einsum("kde,ek->dk", gate, first.reshape(-1, n_experts))
+        second = np.einsum("jkde,ekj->dkj", experts, second.reshape(parts.experts.coef.shape))
+        return np.concatenate([first.ravel(), second.ravel(), likelihood * third])
+
+    return apply
+
+
+def _inverses(grams, ridge):
+    """Inverses (K, D, D) of Grams with a ridge (K,) on the slopes."""
+    n_columns = grams.shape[1]
+    small = 1e-8 * np.trace(grams, axis1=1, axis2=2) / n_columns + 1e-300
+    diagonal = np.repeat((ridge + small)[:, None], n_columns, axis=1)
+    diagonal[:, -1] = small
+    return np.linalg.inv(grams + diagonal[:, :, None] * np.eye(n_columns))
+
+
+def _shared_precondition(data, parts):
+    """Inverse of a bound of the Hessian: one Gram for all rows of gate and experts."""
+    total = data.total_weight
+    _, n_experts, n_scores = parts.experts.coef.shape
+    curvature = 1.0 / (4.0 * n_experts * total)
+    gate = gram_preconditioner(data.gate_X, data.weight, curvature, parts.gate.alpha, n_experts)
+    ridge = float(np.mean(parts.experts.ridge())) / total
+    experts = gram_preconditioner(data.X, data.weight, curvature, ridge, n_experts * n_scores)
+    sizes = np.cumsum([parts.gate.flat().size, parts.experts.flat().size])
+
+    def apply(vector):
+        first, second, third = np.split(vector, sizes)
+        return np.concatenate([gate(first), experts(second), third])
+
+    return apply

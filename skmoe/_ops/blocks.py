@@ -1,0 +1,300 @@
+"""Kernels of one pass over the rows, on blocks whose rows are contiguous.
+
+Shapes: m rows of a block, K experts, P numbers per expert and row, D columns. Scores
+are (K, m): the inner loops run over rows, so that they vectorise.
+"""
+
+import math
+
+import numpy as np
+
+from ._jit import kernel
+from ._vector import HAS_TILE, ROWS, WIDTH, floored_exp, tile_1, tile_2, tile_3, vector_log
+
+# Blocks are padded with zeros to a multiple of this many columns.
+PADDING = WIDTH
+LOG_2PI = math.log(2.0 * math.pi)
+# Numbers of Z that a tile sweeps over at a time: they stay in the first-level cache.
+_TILE_NUMBERS = 5376
+
+
+@kernel
+def standardise(X, center, inverse_scale, out):
+    """Write ``(X - center) / scale``, a column of ones and zeros as padding.
+
+    X (m, d), center and inverse_scale (d,), out (m, at least d + 1). NaN becomes 0.
+    """
+    n_rows, n_columns = X.shape
+    for i in range(n_rows):
+        for j in range(n_columns):
+            value = (X[i, j] - center[j]) * inverse_scale[j]
+            out[i, j] = value if value == value else 0.0
+        out[i, n_columns] = 1.0
+        for j in range(n_columns + 1, out.shape[1]):
+            out[i, j] = 0.0
+
+
+@kernel
+def _row_maximum(scores, work):
+    n_experts, n_rows = scores.shape
+    for i in range(n_rows):
+        work[i] = scores[0, i]
+    for k in range(1, n_experts):
+        for i in range(n_rows):
+            work[i] = max(work[i], scores[k, i])
+
+
+@kernel
+def _count_load(gate, top, weight, load):
+    """Add each row's weight to its most probable expert; ties go to the first."""
+    n_experts, n_rows = gate.shape
+    for i in range(n_rows):
+        for k in range(n_experts):
+            if gate[k, i] == top[i]:
+                load[k] += weight[i]
+                break
+
+
+@kernel
+def _mix(gate, joint, weight, given, work, load, spread):
+    """Turn log-scores into weighted responsibilities.
+
+    On entry ``gate`` holds gating logits and ``joint`` their sum with the log-likelihood
+    of each expert, both (K, m). On return ``joint`` is ``weight * resp`` and ``gate`` is
+    ``weight * (resp - gate_proba)``. ``given`` (m, K), unless empty, takes the place of
+    the responsibilities. ``work`` is (4, m). Adds to ``load`` (K,) the weight of rows
+    whose most probable expert is k, and to ``spread`` (K,) the sum of
+    ``weight * gate_proba * (1 - gate_proba)``. Returns the weighted sum of the row's
+    log-likelihoods and the number of rows that no expert explains.
+    """
+    n_experts, n_rows = gate.shape
+    top_gate, top_joint, sum_gate, sum_joint = work[0], work[1], work[2], work[3]
+    _row_maximum(gate, top_gate)
+    _row_maximum(joint, top_joint)
+    _count_load(gate, top_gate, weight, load)
+    for i in range(n_rows):
+        sum_gate[i] = 0.0
+        sum_joint[i] = 0.0
+    for k in range(n_experts):
+        for i in range(n_rows):
+            gate[k, i] = floored_exp(gate[k, i] - top_gate[i])
+            sum_gate[i] += gate[k, i]
+            joint[k, i] = floored_exp(joint[k, i] - top_joint[i])
+            sum_joint[i] += joint[k, i]
+    total, unexplained = 0.0, 0
+    for i in range(n_rows):
+        if top_joint[i] == -np.inf:
+            unexplained += 1
+            sum_joint[i] = sum_gate[i]
+            for k in range(n_experts):
+                joint[k, i] = gate[k, i]
+        total += weight[i] * (top_joint[i] - top_gate[i] + math.log(sum_joint[i] / sum_gate[i]))
+        sum_gate[i] = 1.0 / sum_gate[i]
+        sum_joint[i] = weight[i] / sum_joint[i]
+    has_given = given.shape[0] > 0
+    for k in range(n_experts):
+        if has_given:
+            for i in range(n_rows):
+                joint[k, i] = weight[i] * given[i, k]
+        else:
+            for i in range(n_rows):
+                joint[k, i] *= sum_joint[i]
+        variance = 0.0
+        for i in range(n_rows):
+            proba = gate[k, i] * sum_gate[i]
+            weighted = weight[i] * proba
+            variance += weighted * (1.0 - proba)
+            gate[k, i] = joint[k, i] - weighted
+        spread[k] += variance
+    return total, unexplained
+
+
+@kernel
+def gaussian_block(y, weight, variance, given, gate, scores, joint, sums):
+    """E-step of a block with Gaussian experts, and what the M-step needs of it.
+
+    Parameters
+    ----------
+    y : (m, P)
+    weight : (m,)
+    variance : (K, P)
+    given : (m, K) or empty
+        Responsibilities to use in the place of the posterior.
+    gate : (K, m), gating logits on entry
+        On return ``weight * (resp - gate_proba)``.
+    scores : (K * P, m), predictions on entry
+        On return ``weight * resp * residual``.
+    joint : (K, m), written
+        ``weight * resp``.
+    sums : (K, P + 3), added to
+        ``weight * resp * residual ** 2`` by output, spread of the gate,
+        ``weight * resp``, load.
+
+    Returns
+    -------
+    float, int
+        Weighted sum of log-likelihoods; rows that no expert explains.
+    """
+    n_experts, n_rows = gate.shape
+    n_outputs = y.shape[1]
+    work = np.empty((4, n_rows))
+    for k in range(n_experts):
+        constant = 0.0
+        for j in range(n_outputs):
+            constant -= 0.5 * (math.log(variance[k, j]) + LOG_2PI)
+        for i in range(n_rows):
+            joint[k, i] = gate[k, i] + constant
+        for j in range(n_outputs):
+            row, half = k * n_outputs + j, 0.5 / variance[k, j]
+            for i in range(n_rows):
+                error = y[i, j] - scores[row, i]
+                scores[row, i] = error
+                joint[k, i] -= half * error * error
+    load, spread = np.zeros(n_experts), np.zeros(n_experts)
+    total, unexplained = _mix(gate, joint, weight, given, work, load, spread)
+    for k in range(n_experts):
+        for j in range(n_outputs):
+            row, squares = k * n_outputs + j, 0.0
+            for i in range(n_rows):
+                error = scores[row, i]
+                weighted = joint[k, i] * error
+                squares += weighted * error
+                scores[row, i] = weighted
+            sums[k, j] += squares
+        share = 0.0
+        for i in range(n_rows):
+            share += joint[k, i]
+        sums[k, n_outputs] += spread[k]
+        sums[k, n_outputs + 1] += share
+        sums[k, n_outputs + 2] += load[k]
+    return total, unexplained
+
+
+@kernel
+def categorical_block(codes, weight, given, gate, scores, joint, sums):
+    """E-step of a block with categorical experts; arguments as in `gaussian_block`.
+
+    ``codes`` (m,) are classes; ``scores`` (K * C, m) are class scores on entry and on
+    return ``weight * resp * (onehot - probability)``. ``sums`` is (K, 3).
+    """
+    n_experts, n_rows = gate.shape
+    n_classes = scores.shape[0] // n_experts
+    work, inverse = np.empty((4, n_rows)), np.empty((n_experts, n_rows))
+    for k in range(n_experts):
+        first = k * n_classes
+        top, sum_exp = work[0], inverse[k]
+        _row_maximum(scores[first : first + n_classes], top)
+        for i in range(n_rows):
+            joint[k, i] = gate[k, i] + scores[first + codes[i], i] - top[i]
+            sum_exp[i] = 0.0
+        for c in range(first, first + n_classes):
+            for i in range(n_rows):
+                scores[c, i] = floored_exp(scores[c, i] - top[i])
+                sum_exp[i] += scores[c, i]
+        for i in range(n_rows):
+            joint[k, i] -= vector_log(sum_exp[i])
+            sum_exp[i] = 1.0 / sum_exp[i]
+    load, spread = np.zeros(n_experts), np.zeros(n_experts)
+    total, unexplained = _mix(gate, joint, weight, given, work, load, spread)
+    for k in range(n_experts):
+        first, share = k * n_classes, 0.0
+        for i in range(n_rows):
+            share += joint[k, i]
+            inverse[k, i] *= joint[k, i]
+        for c in range(first, first + n_classes):
+            for i in range(n_rows):
+                scores[c, i] *= -inverse[k, i]
+        for i in range(n_rows):
+            scores[first + codes[i], i] += joint[k, i]
+        sums[k, 0] += spread[k]
+        sums[k, 1] += share
+        sums[k, 2] += load[k]
+    return total, unexplained
+
+
+@kernel
+def _tiled_grams(Z, weights, skip, out):
+    n_rows, width = Z.shape
+    chunk = max(16, _TILE_NUMBERS // width)
+    Z_address, weight_address = Z.ctypes.data, weights.ctypes.data
+    for start in range(0, n_rows, chunk):
+        n = min(chunk, n_rows - start)
+        rows = Z_address + 8 * start * width
+        for k in range(weights.shape[0]):
+            if k == skip:
+                continue
+            r = weight_address + 8 * (k * n_rows + start)
+            gram = out.ctypes.data + 8 * k * width * width
+            for i in range(0, width, ROWS):
+                j = i
+                while j < width:
+                    left = (width - j) // WIDTH
+                    if left >= 3:
+                        tile_3(rows, width, r, n, i, j, gram, width)
+                        j += 3 * WIDTH
+                    elif left == 2:
+                        tile_2(rows, width, r, n, i, j, gram, width)
+                        j += 2 * WIDTH
+                    else:
+                        tile_1(rows, width, r, n, i, j, gram, width)
+                        j += WIDTH
+
+
+def stacked_grams(Z, weights, skip, out):
+    """Plain form of `tiled_grams`: the K weighted copies of Z side by side, one product."""
+    width, n_experts = Z.shape[1], len(weights)
+    chosen = [k for k in range(n_experts) if k != skip]
+    for start in range(0, len(Z), 256):
+        rows = Z[start : start + 256]
+        stacked = weights[chosen, start : start + 256].T[:, :, None] * rows[:, None, :]
+        grams = rows.T @ stacked.reshape(len(rows), -1)
+        out[chosen] += grams.reshape(width, len(chosen), width).transpose(1, 0, 2)
+
+
+def tiled_grams(Z, weights, skip, out):
+    """Add the weighted Grams of a block, at least their upper triangles.
+
+    Parameters
+    ----------
+    Z : (m, width), C order, float64
+        Width a multiple of `PADDING`.
+    weights : (K, m), C order
+    skip : int
+        Expert that is left out; -1 for none.
+    out : (K, width, width), C order, added to
+    """
+    if HAS_TILE:
+        _tiled_grams(Z, weights, skip, out)
+    else:
+        stacked_grams(Z, weights, skip, out)
+
+
+@kernel
+def csr_forward(data, indices, indptr, coef, out):
+    """Write ``X @ coef[:-1] + coef[-1]`` transposed: coef (d + 1, q), out (q, m)."""
+    n_scores = coef.shape[1]
+    row = np.empty(n_scores)
+    for i in range(len(indptr) - 1):
+        for q in range(n_scores):
+            row[q] = coef[-1, q]
+        for p in range(indptr[i], indptr[i + 1]):
+            value, column = data[p], indices[p]
+            for q in range(n_scores):
+                row[q] += value * coef[column, q]
+        for q in range(n_scores):
+            out[q, i] = row[q]
+
+
+@kernel
+def csr_backward(data, indices, indptr, values, out):
+    """Add ``[X, 1]' values'``: values (q, m), out (d + 1, q)."""
+    n_scores = values.shape[0]
+    row = np.empty(n_scores)
+    for i in range(len(indptr) - 1):
+        for q in range(n_scores):
+            row[q] = values[q, i]
+            out[-1, q] += row[q]
+        for p in range(indptr[i], indptr[i + 1]):
+            value, column = data[p], indices[p]
+            for q in range(n_scores):
+                out[column, q] += value * row[q]

@@ -1,0 +1,271 @@
+"""One pass over the rows: the E-step and all sums that a trainer needs."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from ._design import BlockReader, Design
+from .experts.linear import LinearStatistics
+
+# Blocks are summed in this many groups, whatever the number of threads, so that
+# results do not depend on it; fewer where the sums are large.
+_MAX_GROUPS = 16
+_GROUP_NUMBERS = 2**23
+
+
+@dataclass
+class Sums:
+    """Sums over rows at fixed parameters.
+
+    Attributes
+    ----------
+    loglik : float
+        Weighted sum of the log-likelihoods of rows.
+    unexplained : int
+        Rows that no expert explains.
+    gate : ndarray of shape (D, K)
+        ``Z' (weight * (resp - gate_proba))``.
+    experts : ndarray of shape (D, K, P)
+        ``Z' (weight * resp * residual)``; the residual is the target minus the
+        prediction, for classes in terms of probabilities.
+    by_expert : ndarray of shape (K, P + 3) or (K, 3)
+        ``weight * resp * residual ** 2`` by output (not for classes), ``weight *
+        gate_proba * (1 - gate_proba)``, ``weight * resp``, and the weight of rows whose
+        most probable expert is k.
+    gram : ndarray of shape (K, D, D) or None
+        ``Z' diag(weight * resp_k) Z`` of the experts' columns.
+    gate_gram : ndarray of shape (K, D, D) or None
+        The same of the gate's columns where they are others.
+    """
+
+    loglik: float
+    unexplained: int
+    gate: np.ndarray
+    experts: np.ndarray
+    by_expert: np.ndarray
+    gram: np.ndarray | None
+    gate_gram: np.ndarray | None
+
+    def __add__(self, other):
+        pairs = zip(vars(self).values(), vars(other).values())
+        return Sums(*(None if one is None else one + two for one, two in pairs))
+
+    @property
+    def load(self):
+        """Weight of the rows whose most probable expert is k: (K,)."""
+        return self.by_expert[:, -1]
+
+    @property
+    def weight(self):
+        """``sum weight * resp_k``: (K,)."""
+        return self.by_expert[:, -2]
+
+    @property
+    def gate_curvature(self):
+        """Factors (K,) that make the weighted Grams the gate's curvature.
+
+        The Hessian of the gate has blocks weighted by ``g_k (1 - g_k)``; K / (K - 1)
+        allows for those off the diagonal (exactly so for two experts), and 1 is a bound.
+        """
+        n_experts = len(self.by_expert)
+        scale = n_experts / max(n_experts - 1, 1)
+        spread = scale * self.by_expert[:, -3] / np.maximum(self.weight, 1e-300)
+        return np.clip(spread, 1e-3, 1.0)
+
+    @property
+    def squares(self):
+        """``sum weight * resp_k * residual_k ** 2``: (K, P)."""
+        return self.by_expert[:, :-3]
+
+    def linear(self):
+        """The statistics of linear experts."""
+        return LinearStatistics(self.gram, self.experts, self.weight, self.squares)
+
+
+def can_sweep(data, parts):
+    """Whether all parts have what a sweep asks of them."""
+    return (
+        isinstance(data.gate_X, Design)
+        and isinstance(data.X, Design)
+        and all(hasattr(part, "block_coef") for part in (parts.gate, parts.experts))
+        and hasattr(parts.likelihood, "e_block")
+    )
+
+
+class Sweeper:
+    """Makes passes over the rows of one fit.
+
+    Parameters
+    ----------
+    data : FitData
+        With views for gate and experts.
+
+    Attributes
+    ----------
+    n_passes : int
+        Passes made so far.
+    """
+
+    def __init__(self, data):
+        self.data = data
+        self.shared = data.gate_X.same_columns(data.X)
+        self.n_passes = 0
+        self._total_gram = None
+
+    def __call__(self, parts, *, resp=None, grams=False):
+        """One pass.
+
+        Parameters
+        ----------
+        parts : Parts
+        resp : ndarray of shape (n, K), default=None
+            Responsibilities to use in the place of those of the E-step.
+        grams : bool, default=False
+            Whether to sum up weighted Grams.
+
+        Returns
+        -------
+        Sums
+        """
+        self.n_passes += 1
+        n_experts = len(parts.experts.coef[0])
+        skip = -1
+        if grams and n_experts > 1 and not self.data.X.is_sparse and self.shared:
+            skip = self._heaviest(parts)
+        job = _Job(self.data, parts, resp, grams, self.shared, skip)
+        groups = self._groups(n_experts)
+        with single_blas:
+            if self.data.n_threads > 1 and len(groups) > 1:
+                with ThreadPoolExecutor(self.data.n_threads) as pool:
+                    found = list(pool.map(job, groups))
+            else:
+                found = [job(group) for group in groups]
+        total = found[0]
+        for part in found[1:]:
+            total = total + part
+        if skip >= 0:
+            rest = self._whole_gram() - (total.gram.sum(axis=0) - total.gram[skip])
+            total.gram[skip] = rest
+        self._last = total.weight
+        return total
+
+    def _heaviest(self, parts):
+        """The expert whose Gram is what the others leave of the constant total."""
+        last = getattr(self, "_last", None)
+        return 0 if last is None else int(np.argmax(last))
+
+    def _whole_gram(self):
+        return self.data.X.total_gram(self.data.weight)
+
+    def _groups(self, n_experts):
+        slices = self.data.X.slices()
+        numbers = n_experts * self.data.X.shape[1] ** 2
+        n_groups = int(np.clip(_GROUP_NUMBERS // numbers, 1, _MAX_GROUPS))
+        size = -(-len(slices) // n_groups)
+        return [slices[start : start + size] for start in range(0, len(slices), size)]
+
+
+@dataclass
+class _Job:
+    """A sweep over a group of blocks, in one thread."""
+
+    data: object
+    parts: object
+    resp: np.ndarray | None
+    grams: bool
+    shared: bool
+    skip: int
+
+    def __call__(self, slices):
+        data, parts = self.data, self.parts
+        gate_coef, expert_coef = parts.gate.block_coef(), parts.experts.block_coef()
+        n_experts, n_scores = gate_coef.shape[1], expert_coef.shape[1]
+        reader = BlockReader(data.X)
+        gate_reader = reader if self.shared else BlockReader(data.gate_X)
+        if self.shared:
+            packed = reader.pack(np.hstack([gate_coef, expert_coef]))
+            gradient = reader.new_gradient(n_experts + n_scores)
+        else:
+            packed, gate_packed = reader.pack(expert_coef), gate_reader.pack(gate_coef)
+            gradient = reader.new_gradient(n_scores)
+            gate_gradient = gate_reader.new_gradient(n_experts)
+        gram = reader.new_grams(n_experts) if self.grams else None
+        gate_gram = gate_reader.new_grams(n_experts) if self.grams and not self.shared else None
+        sums = np.zeros((n_experts, parts.likelihood.n_sums(parts.experts.coef.shape[2])))
+        loglik, unexplained = 0.0, 0
+        for rows in slices:
+            n_rows = rows.stop - rows.start
+            scores = np.empty((n_experts + n_scores, n_rows))
+            gate, joint = scores[:n_experts], np.empty((n_experts, n_rows))
+            reader.read(rows)
+            if self.shared:
+                reader.forward(packed, scores)
+            else:
+                gate_reader.read(rows)
+                reader.forward(packed, scores[n_experts:])
+                gate_reader.forward(gate_packed, gate)
+            given = _NOTHING if self.resp is None else self.resp[rows]
+            value, missed = parts.likelihood.e_block(
+                data.y[rows], data.weight[rows], given, gate, scores[n_experts:], joint, sums
+            )
+            loglik, unexplained = loglik + value, unexplained + missed
+            if self.shared:
+                reader.add_gradient(scores, gradient)
+            else:
+                reader.add_gradient(scores[n_experts:], gradient)
+                gate_reader.add_gradient(gate, gate_gradient)
+            if self.grams:
+                reader.add_grams(joint, self.skip, gram)
+            if gate_gram is not None:
+                gate_reader.add_grams(joint, -1, gate_gram)
+        gradient = reader.finish_gradient(gradient)
+        if self.shared:
+            gate_gradient, gradient = gradient[:, :n_experts], gradient[:, n_experts:]
+        else:
+            gate_gradient = gate_reader.finish_gradient(gate_gradient)
+        return Sums(
+            loglik,
+            unexplained,
+            np.ascontiguousarray(gate_gradient),
+            gradient.reshape(len(gradient), n_experts, -1),
+            sums,
+            reader.finish_grams(gram) if gram is not None else None,
+            gate_reader.finish_grams(gate_gram) if gate_gram is not None else None,
+        )
+
+
+_NOTHING = np.empty((0, 0))
+
+
+class _SingleBlas:
+    """One BLAS thread while any sweep runs; the former number after the last one.
+
+    Products of blocks are small, and threads run whole blocks. The count is shared by
+    all threads of the process, since the setting of BLAS is.
+    """
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._entered = 0
+        self._limits = None
+        self._controller = None
+
+    def __enter__(self):
+        with self._lock:
+            self._entered += 1
+            if self._entered == 1:
+                self._controller = self._controller or ThreadpoolController()
+                self._limits = self._controller.limit(limits=1, user_api="blas")
+                self._limits.__enter__()
+
+    def __exit__(self, *error):
+        with self._lock:
+            self._entered -= 1
+            if self._entered == 0:
+                self._limits.__exit__(None, None, None)
+
+
+single_blas = _SingleBlas()
