@@ -62,7 +62,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         "cross_fit": [
             StrOptions({"auto"}),
             Interval(Integral, 2, None, closed="left"),
-            HasMethods("split"),
+            HasMethods(["split", "get_n_splits"]),
             None,
         ],
         "init": [StrOptions({"auto", "grown", "kmeans", "random"}), callable, "array-like"],

@@ -45,9 +45,10 @@ class Design:
                 X = X.copy()
                 X.sum_duplicates()
         mean, variance = weighted_moments(X, weight)
-        total = weight.sum()
+        # What rounding can leave of a constant column: of the values themselves, or of
+        # their squares where zeros are not stored.
         eps = np.finfo(np.float64).eps
-        negligible = (total * mean * eps) ** 2 / total + 10 * eps * mean**2
+        negligible = 16.0 * eps * mean**2 * (1.0 if sp.issparse(X) else 16.0 * eps)
         scale = np.sqrt(np.where(variance > negligible, variance, 1.0))
         center = np.zeros_like(mean) if sp.issparse(X) else mean
         return cls(X, center, scale)
@@ -153,7 +154,10 @@ class BlockReader:
         most = max((rows.stop - rows.start for rows in design.slices()), default=0)
         padding = self.ops.PADDING
         width = -(-design.shape[1] // padding) * padding
-        self._buffer = aligned_empty((most, width))
+        # Products keep the precision of the data; sums of blocks are in float64.
+        self._single = design.X.dtype == np.float32
+        dtype = np.float32 if self._single else np.float64
+        self._buffer = aligned_empty((most, width), dtype)
         self._inverse_scale = 1.0 / design.scale
 
     def read(self, rows):
@@ -170,7 +174,7 @@ class BlockReader:
         """Coefficients (D, q) in the form that `forward` takes."""
         if self.design.is_sparse:
             return np.ascontiguousarray(coef * self._factor[:, None])
-        packed = np.zeros((coef.shape[1], self._buffer.shape[1]))
+        packed = np.zeros((coef.shape[1], self._buffer.shape[1]), dtype=self._buffer.dtype)
         packed[:, : len(coef)] = coef.T
         return packed
 
@@ -179,7 +183,7 @@ class BlockReader:
         if self.design.is_sparse:
             self.ops.csr_forward(*self._csr, packed, out)
         else:
-            np.matmul(packed, self._block.T, out=out)
+            np.matmul(packed, self._block.T, out=out, casting="same_kind")
 
     def new_gradient(self, n_scores):
         """Zeros that `add_gradient` adds to."""
@@ -192,7 +196,7 @@ class BlockReader:
         if self.design.is_sparse:
             self.ops.csr_backward(*self._csr, values, out)
         else:
-            out += values @ self._block
+            out += self._cast(values) @ self._block
 
     def finish_gradient(self, out):
         """The sum of `add_gradient` as (D, q)."""
@@ -210,7 +214,10 @@ class BlockReader:
         if self.design.is_sparse:
             self.ops.csr_weighted_grams(*self._csr, np.ascontiguousarray(weights.T), out)
         else:
-            self.ops.tiled_grams(self._block, weights, skip, out)
+            self.ops.tiled_grams(self._block, self._cast(weights), skip, out)
+
+    def _cast(self, values):
+        return values.astype(np.float32) if self._single else values
 
     def finish_grams(self, out):
         """The sum of `add_grams` as (K, D, D), symmetric."""
@@ -221,12 +228,12 @@ class BlockReader:
         return upper + np.triu(upper, 1).transpose(0, 2, 1)
 
 
-def aligned_empty(shape, alignment=64):
-    """An uninitialised float64 array whose first number is aligned."""
-    size = int(np.prod(shape))
-    memory = np.empty(size * 8 + alignment, dtype=np.uint8)
+def aligned_empty(shape, dtype, alignment=64):
+    """An uninitialised array whose first number is aligned."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.empty(size + alignment, dtype=np.uint8)
     start = -memory.ctypes.data % alignment
-    return memory[start : start + size * 8].view(np.float64).reshape(shape)
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def block_dot(block, coef):

@@ -89,6 +89,11 @@ class _Descent:
 
     def loss(self, flat):
         """Minus the objective, and its gradient."""
+        # A step too far overflows; the line search takes it for the failure that it is.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._loss(flat)
+
+    def _loss(self, flat):
         parts = self.parts.with_flat(flat)
         sums = self.sweeper(parts, grams=self.grams_due)
         value = objective_value(self.data, sums.loglik, parts)

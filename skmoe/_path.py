@@ -4,6 +4,7 @@ import numpy as np
 import scipy.special
 
 from ._design import Design
+from ._em import fit_em
 from ._fit import Monitor, Parts
 from ._init import thinned
 from ._ops import get_ops
@@ -27,7 +28,7 @@ def posterior(data, parts):
     return resp, loglik
 
 
-def grow(data, make_parts, n_experts, fit):
+def grow(data, make_parts, n_experts, fit=fit_em):
     """Grow a mixture of linear experts from one expert to ``n_experts``.
 
     Parameters
@@ -37,7 +38,7 @@ def grow(data, make_parts, n_experts, fit):
     make_parts : callable
         ``make_parts(n_experts) -> Parts``, started, with an unfitted gate.
     n_experts : int
-    fit : callable
+    fit : callable, default=fit_em
         Trainer of the stages: ``fit(data, parts, monitor, resp) -> FitResult``.
 
     Returns

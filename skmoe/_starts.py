@@ -31,7 +31,7 @@ def start_kinds(init, n_init):
     return (first + ["random"] * n_init)[:n_init]
 
 
-def fit_from_starts(data, make_parts, n_experts, kinds, new_monitor, rng, fit):
+def fit_from_starts(data, make_parts, n_experts, kinds, new_monitor, rng, fit=fit_em):
     """Fit from every start and return the result with the highest objective.
 
     Parameters
@@ -45,7 +45,7 @@ def fit_from_starts(data, make_parts, n_experts, kinds, new_monitor, rng, fit):
     new_monitor : callable
         ``new_monitor(label) -> Monitor``.
     rng : numpy.random.RandomState
-    fit : callable
+    fit : callable, default=fit_em
         Trainer: ``fit(data, parts, monitor, resp) -> FitResult``.
 
     Returns

@@ -135,7 +135,7 @@ def _kind(template):
     """The declared type of an estimator; None where it declares none."""
     try:
         return get_tags(template).estimator_type
-    except (AttributeError, ValueError):  # no tags: not a scikit-learn estimator
+    except (AttributeError, TypeError, ValueError):  # no tags: not an estimator
         return None
 
 

@@ -5,7 +5,8 @@ import warnings
 import numpy as np
 import scipy.special
 from sklearn.base import ClassifierMixin
-from sklearn.utils import compute_sample_weight
+from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_y
@@ -228,8 +229,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
 
     def _encode_target(self, y):
         y = self._labels(y)
-        check_classification_targets(y)
         try:
+            check_classification_targets(y)
             self.classes_, codes = np.unique(y, return_inverse=True)
         except TypeError as error:
             raise TypeError(f"y mixes labels of different types; use one type: {error}") from error
@@ -244,6 +245,11 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     def _labels(self, y):
         """Labels (n,) without missing values."""
         refuse_sparse(y)
+        y = column_or_1d(y, warn=True)
+        if y.dtype.kind == "O":
+            missing = sum(x is None or is_scalar_nan(x) or is_pandas_na(x) for x in y)
+            if missing:
+                raise ValueError(f"Input y contains NaN in {missing} rows; leave them out.")
         return _check_y(y, estimator=self)
 
     def _target_weight(self, target, weight):

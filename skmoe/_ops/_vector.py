@@ -6,8 +6,9 @@ a float's bits, which an exponential that vectorises needs. Both have plain twin
 (`cpu.weighted_grams`, `math.exp`), which take over where compiled code is switched
 off or the processor has no fused multiply-add.
 
-A tile is ``ROWS`` columns of Z against up to three vectors of ``WIDTH`` columns.
-With AVX-512 that is 8 x 24 sums in 24 of 32 registers, with AVX2 4 x 12 in 12 of 16.
+A tile is ``ROWS`` columns of Z against up to three vectors of ``WIDTH`` columns (twice
+as many of float32). With AVX-512 that is 8 x 24 sums in 24 of 32 registers, with AVX2
+4 x 12 in 12 of 16. Sums of float32 are added up in float64 tile by tile.
 """
 
 import math
@@ -29,12 +30,14 @@ COMPILED = not numba.config.DISABLE_JIT
 HAS_TILE = COMPILED and bool(_FEATURES.get("fma", False) or _FEATURES.get("neon", False))
 
 _DOUBLE = ir.DoubleType()
+_FLOAT = ir.FloatType()
 _INT = ir.IntType(64)
 
 
-def _tile(n_vectors):
+def _tile(n_vectors, single=False):
     """Code of ``out[i + a, j + b] += sum_t r[t] Z[t, i + a] Z[t, j + b]``."""
-    vector = ir.VectorType(_DOUBLE, WIDTH)
+    number, size, width = (_FLOAT, 4, 2 * WIDTH) if single else (_DOUBLE, 8, WIDTH)
+    vector, wide = ir.VectorType(number, width), ir.VectorType(_DOUBLE, width)
 
     def codegen(context, builder, signature, args):
         Z, stride, r, n_rows, i, j, out, out_stride = args
@@ -42,25 +45,24 @@ def _tile(n_vectors):
 
         def splat(value):
             first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, index)
-            mask = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
             return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), mask)
 
-        def pointer(base, offset):
-            address = builder.add(base, builder.mul(offset, ir.Constant(_INT, 8)))
-            return address
+        def pointer(base, offset, size=size):
+            return builder.add(base, builder.mul(offset, ir.Constant(_INT, size)))
 
         def load_vector(address):
             loaded = builder.load(builder.inttoptr(address, vector.as_pointer()))
-            loaded.align = 8
+            loaded.align = size
             return loaded
 
         def load(address):
-            return builder.load(builder.inttoptr(address, _DOUBLE.as_pointer()))
+            return builder.load(builder.inttoptr(address, number.as_pointer()))
 
         fma = cgutils.get_or_insert_function(
             builder.module,
             ir.FunctionType(vector, [vector, vector, vector]),
-            f"llvm.fmuladd.v{WIDTH}f64",
+            f"llvm.fmuladd.v{width}f{8 * size}",
         )
         before = builder.block
         loop = builder.append_basic_block("rows")
@@ -70,7 +72,7 @@ def _tile(n_vectors):
         t = builder.phi(_INT)
         t.add_incoming(ir.Constant(_INT, 0), before)
         sums = [[builder.phi(vector) for _ in range(n_vectors)] for _ in range(ROWS)]
-        zero = ir.Constant(vector, [0.0] * WIDTH)
+        zero = ir.Constant(vector, [0.0] * width)
         for row in sums:
             for total in row:
                 total.add_incoming(zero, before)
@@ -79,7 +81,7 @@ def _tile(n_vectors):
         right = [
             builder.fmul(
                 load_vector(
-                    pointer(Z, builder.add(start, builder.add(j, ir.Constant(_INT, q * WIDTH))))
+                    pointer(Z, builder.add(start, builder.add(j, ir.Constant(_INT, q * width))))
                 ),
                 weight,
             )
@@ -102,11 +104,13 @@ def _tile(n_vectors):
         for a in range(ROWS):
             line = builder.mul(builder.add(i, ir.Constant(_INT, a)), out_stride)
             for q in range(n_vectors):
-                offset = builder.add(line, builder.add(j, ir.Constant(_INT, q * WIDTH)))
-                address = builder.inttoptr(pointer(out, offset), vector.as_pointer())
+                offset = builder.add(line, builder.add(j, ir.Constant(_INT, q * width)))
+                address = builder.inttoptr(pointer(out, offset, 8), wide.as_pointer())
                 old = builder.load(address)
                 old.align = 8
-                stored = builder.store(builder.fadd(old, new_sums[a][q]), address)
+                found = new_sums[a][q]
+                found = builder.fpext(found, wide) if single else found
+                stored = builder.store(builder.fadd(old, found), address)
                 stored.align = 8
         return context.get_dummy_value()
 
@@ -132,6 +136,18 @@ def tile_2(typing, Z, stride, r, n_rows, i, j, out, out_stride):
 def tile_3(typing, Z, stride, r, n_rows, i, j, out, out_stride):
     """Three vectors wide."""
     return _TILE_SIGNATURE, _tile(3)
+
+
+@intrinsic
+def single_tile_1(typing, Z, stride, r, n_rows, i, j, out, out_stride):
+    """Return nothing; one vector of float32 wide."""
+    return _TILE_SIGNATURE, _tile(1, single=True)
+
+
+@intrinsic
+def single_tile_2(typing, Z, stride, r, n_rows, i, j, out, out_stride):
+    """Return nothing; two vectors of float32 wide."""
+    return _TILE_SIGNATURE, _tile(2, single=True)
 
 
 @intrinsic

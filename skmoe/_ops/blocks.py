@@ -9,10 +9,21 @@ import math
 import numpy as np
 
 from ._jit import kernel
-from ._vector import HAS_TILE, ROWS, WIDTH, floored_exp, tile_1, tile_2, tile_3, vector_log
+from ._vector import (
+    HAS_TILE,
+    ROWS,
+    WIDTH,
+    floored_exp,
+    single_tile_1,
+    single_tile_2,
+    tile_1,
+    tile_2,
+    tile_3,
+    vector_log,
+)
 
 # Blocks are padded with zeros to a multiple of this many columns.
-PADDING = WIDTH
+PADDING = 2 * WIDTH
 LOG_2PI = math.log(2.0 * math.pi)
 # Numbers of Z that a tile sweeps over at a time: they stay in the first-level cache.
 _TILE_NUMBERS = 5376
@@ -240,6 +251,29 @@ def _tiled_grams(Z, weights, skip, out):
                         j += WIDTH
 
 
+@kernel
+def _tiled_single_grams(Z, weights, skip, out):
+    n_rows, width = Z.shape
+    chunk = max(16, 2 * _TILE_NUMBERS // width)
+    for start in range(0, n_rows, chunk):
+        n = min(chunk, n_rows - start)
+        rows = Z.ctypes.data + 4 * start * width
+        for k in range(weights.shape[0]):
+            if k == skip:
+                continue
+            r = weights.ctypes.data + 4 * (k * n_rows + start)
+            gram = out.ctypes.data + 8 * k * width * width
+            for i in range(0, width, ROWS):
+                j = i - i % (2 * WIDTH)
+                while j < width:
+                    if width - j >= 4 * WIDTH:
+                        single_tile_2(rows, width, r, n, i, j, gram, width)
+                        j += 4 * WIDTH
+                    else:
+                        single_tile_1(rows, width, r, n, i, j, gram, width)
+                        j += 2 * WIDTH
+
+
 def stacked_grams(Z, weights, skip, out):
     """Plain form of `tiled_grams`: the K weighted copies of Z side by side, one product."""
     width, n_experts = Z.shape[1], len(weights)
@@ -256,15 +290,16 @@ def tiled_grams(Z, weights, skip, out):
 
     Parameters
     ----------
-    Z : (m, width), C order, float64
+    Z : (m, width), C order, float64 or float32
         Width a multiple of `PADDING`.
-    weights : (K, m), C order
+    weights : (K, m), C order, of the same type
     skip : int
         Expert that is left out; -1 for none.
-    out : (K, width, width), C order, added to
+    out : (K, width, width), C order, float64, added to
     """
     if HAS_TILE:
-        _tiled_grams(Z, weights, skip, out)
+        tiled = _tiled_grams if Z.dtype == np.float64 else _tiled_single_grams
+        tiled(Z, weights, skip, out)
     else:
         stacked_grams(Z, weights, skip, out)
 

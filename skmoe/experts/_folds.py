@@ -132,7 +132,7 @@ def accepts_many_outputs(estimator):
         return all(map(accepts_many_outputs, final_parts(estimator)))
     try:
         return bool(get_tags(estimator).target_tags.multi_output)
-    except (AttributeError, ValueError):  # no tags: not a scikit-learn estimator
+    except (AttributeError, TypeError, ValueError):  # no tags: not an estimator
         return False
 
 
@@ -153,7 +153,7 @@ def _input_tag(estimator, tag):
     try:
         tags = get_tags(estimator)
         return bool(tags.no_validation or getattr(tags.input_tags, tag))
-    except (AttributeError, ValueError):  # no tags: not a scikit-learn estimator
+    except (AttributeError, TypeError, ValueError):  # no tags: not an estimator
         return False
 
 
