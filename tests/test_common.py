@@ -1,0 +1,79 @@
+"""scikit-learn's common checks, for both estimators and several kinds of experts."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skmoe import MoEClassifier, MoERegressor
+from skmoe.gates import SoftmaxGate
+
+pytestmark = [
+    # The checks fit noise, on which a run may stop at max_iter.
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    # They fit one class on purpose.
+    pytest.mark.filterwarnings("ignore:y has one class only:UserWarning"),
+]
+
+# Otherwise a leaf of rows that weigh next to nothing keeps their class; the checks set
+# this on trees themselves, but do not look for it on nested ones.
+TREE = DecisionTreeClassifier(max_depth=3, min_weight_fraction_leaf=0.01)
+
+MODELS = [
+    MoERegressor(),
+    MoERegressor(n_experts=2),
+    MoERegressor(n_experts=2, top_k=1),
+    MoERegressor(DecisionTreeRegressor(max_depth=3), n_experts=2, max_iter=10),
+    MoERegressor(
+        [("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=3))], max_iter=10
+    ),
+    MoEClassifier(),
+    MoEClassifier(n_experts=2),
+    MoEClassifier(n_experts=2, top_k=1),
+    MoEClassifier(TREE, n_experts=2, max_iter=10),
+    MoEClassifier([("logistic", LogisticRegression()), ("tree", TREE)], max_iter=5),
+]
+
+EQUIVALENCE = (
+    "check_sample_weight_equivalence_on_dense_data",
+    "check_sample_weight_equivalence_on_sparse_data",
+)
+FOLDS = (
+    "a repeated row may be on both sides of a fold, a weighted row is on one; without folds, "
+    "trees choose at random between splits that tie in 15 rows of 30 columns"
+)
+ROUNDING = (
+    "the check wants 1e-7 on 15 rows of 30 columns, which experts fit exactly: starts tie, and "
+    "rounding decides between them; test_contract.py tests it from a given start"
+)
+
+
+def expected_failures(estimator):
+    """Reasons by name of check."""
+    linear = estimator.experts is None
+    return dict.fromkeys(EQUIVALENCE, ROUNDING if linear else FOLDS)
+
+
+@parametrize_with_checks(MODELS)
+def test_common(estimator, check, request):
+    reason = expected_failures(estimator).get(check.func.__name__)
+    if reason:
+        # Rounding differs between machines, so that the check may pass on some.
+        request.applymarker(pytest.mark.xfail(reason=reason, raises=AssertionError, strict=False))
+    check(estimator)
+
+
+def test_softmax_gate_is_an_estimator():
+    X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    resp = np.array([[1.0, 0.0], [0.9, 0.1], [0.1, 0.9], [0.0, 1.0]])
+    gate = SoftmaxGate(alpha=0.01, max_iter=50)
+    assert gate.get_params() == {"alpha": 0.01, "max_iter": 50, "tol": 1e-8}
+    copy = clone(gate).set_params(alpha=0.02)
+    assert gate.alpha == 0.01 and copy.alpha == 0.02
+    assert not hasattr(clone(gate.fit(X, resp)), "n_experts_")
+    again = pickle.loads(pickle.dumps(gate))
+    np.testing.assert_array_equal(again.log_proba(X), gate.log_proba(X))
