@@ -100,7 +100,7 @@ def enter(estimator, plan, X, y, sample_weight):
     if not kept.all():
         X, target, weight = _safe_indexing(X, kept), target[kept], weight[kept]
     gate_X = numbers_for_gate(estimator, X, gate_columns)
-    if linear and _same(gate_columns, expert_columns):
+    if linear and same_columns(gate_columns, expert_columns):
         expert_X = gate_X
         check_finite(gate_X, _names(estimator, gate_columns), "a linear expert")
     else:
@@ -183,5 +183,6 @@ def _names(estimator, columns):
     return (names if columns is None else names[columns]).tolist()
 
 
-def _same(one, other):
+def same_columns(one, other):
+    """Whether two selections of columns are the same."""
     return one is other or (one is not None and other is not None and np.array_equal(one, other))

@@ -1,10 +1,13 @@
 """What a fitted mixture answers, routed or dense."""
 
 import numpy as np
+import scipy.sparse as sp
+from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from ._door import check_lengths, check_rows, numbers_for_gate, rows_for_experts
+from ._door import check_lengths, check_rows, numbers_for_gate, rows_for_experts, same_columns
 from ._ops import get_ops
+from ._predictor import LinearPredictor, can_predict
 from .routing import predict_routed, top_k_route
 
 
@@ -96,12 +99,28 @@ class MixturePredictions:
 
         Experts are None for the dense mixture, where column k is expert k.
         """
-        X = self._rows(X)
+        return self._checked_mixture(self._rows(X))
+
+    def _checked_mixture(self, X):
         log_gate, experts = self._log_gate(X), self._parts.experts
         if self.top_k is None or self.top_k == self.n_experts_:
             return log_gate, experts.predict(self._expert_rows(X)), None
         indices, log_weights = top_k_route(log_gate, self.top_k)
         return log_weights, predict_routed(experts, self._expert_rows(X), indices), indices
+
+    def _mean(self, X):
+        """Mean or class probabilities (n, P) of the routed mixture."""
+        X = self._rows(X)
+        if can_predict(self._parts):
+            gate_X = numbers_for_gate(self, X, self._gate_columns)
+            same = same_columns(self._gate_columns, self._expert_columns)
+            # The gate takes NaN for the average, which raw coefficients cannot.
+            if same or sp.issparse(gate_X) or np.isfinite(gate_X).all():
+                expert_X = gate_X if same else self._expert_rows(X)
+                predictor = LinearPredictor(self._parts, self.top_k, is_classifier(self))
+                return predictor(gate_X, expert_X)
+        log_weights, pred, _ = self._checked_mixture(X)
+        return self.likelihood_.combine(log_weights, pred)
 
     def _posterior(self, X, y):
         log_weights, pred, indices = self._mixture(X)

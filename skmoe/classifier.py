@@ -168,8 +168,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         ndarray of shape (n_samples, n_classes)
             In the order of ``classes_``; rows sum to one.
         """
-        log_weights, pred, _ = self._mixture(X)
-        proba = self.likelihood_.combine(log_weights, pred)
+        proba = self._mean(X)
         return proba / proba.sum(axis=1, keepdims=True)
 
     def predict_log_proba(self, X):

@@ -187,10 +187,10 @@ class MoERegressor(RegressorMixin, BaseMoE):
         std : ndarray of the same shape
             Only with ``return_std``.
         """
+        if not return_std:
+            return self._shaped(self._mean(X))
         log_weights, pred, indices = self._mixture(X)
         mean = self._shaped(self.likelihood_.combine(log_weights, pred))
-        if not return_std:
-            return mean
         variance = self.likelihood_.total_variance(log_weights, pred, indices)
         return mean, self._shaped(np.sqrt(variance))
 

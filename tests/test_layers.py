@@ -33,6 +33,7 @@ LAYERS = {
     "_joint": 2,
     "_path": 2,
     "_starts": 2,
+    "_predictor": 2,
     "_sweep": 2,
     "solvers": 2,
     "_base": 3,

@@ -11,11 +11,16 @@ from ._jit import kernel
 from .blocks import (  # the rest of this device's operations
     PADDING,
     categorical_block,
+    class_probabilities,
     csr_backward,
     csr_forward,
+    gate_weights,
     gaussian_block,
+    mean_block,
+    routed_linear,
     standardise,
     tiled_grams,
+    top_one,
 )
 
 __all__ = [
@@ -23,16 +28,21 @@ __all__ = [
     "categorical_block",
     "categorical_log_lik",
     "categorical_residual",
+    "class_probabilities",
     "csr_backward",
     "csr_forward",
     "csr_weighted_grams",
     "e_step",
+    "gate_weights",
     "gaussian_block",
     "gaussian_log_lik",
     "log_softmax",
+    "mean_block",
+    "routed_linear",
     "standardise",
     "tiled_grams",
     "top_k",
+    "top_one",
     "weighted_grams",
 ]
 

@@ -160,6 +160,13 @@ class LinearExperts:
             return self._design(X).dot(flat).reshape(-1, n_experts, n_outputs)
         return [self._design(X[some]).dot(self.coef[:, k]) for k, some in enumerate(rows)]
 
+    def raw(self):
+        """Slopes (K, m, d) and intercepts (K, m) of features as given."""
+        n_columns, n_experts, n_scores = self.coef.shape
+        slopes, intercept = self._design(None).to_raw(self.coef.reshape(n_columns, -1))
+        shape = (n_experts, n_scores)
+        return np.ascontiguousarray(slopes.T).reshape(*shape, -1), intercept.reshape(shape)
+
     def flat(self):
         """Coefficients of standardised features, flat."""
         return self.coef.ravel()

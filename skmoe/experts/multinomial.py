@@ -84,6 +84,13 @@ class MultinomialExperts:
         """Coefficients of standardised features: (D, K * C)."""
         return self.coef.reshape(len(self.coef), -1)
 
+    def raw(self):
+        """Slopes (K, C, d) and intercepts (K, C) of features as given."""
+        n_columns, n_experts, n_scores = self.coef.shape
+        slopes, intercept = self._design(None).to_raw(self.coef.reshape(n_columns, -1))
+        shape = (n_experts, n_scores)
+        return np.ascontiguousarray(slopes.T).reshape(*shape, -1), intercept.reshape(shape)
+
     def flat(self):
         """Coefficients of standardised features, flat."""
         return self.coef.ravel()
