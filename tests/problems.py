@@ -1,10 +1,11 @@
 """Small random problems in the form that trainers take."""
 
+import naive
 import numpy as np
 import scipy.sparse as sp
 
 from skmoe._design import Design
-from skmoe._fit import FitData, Parts
+from skmoe._fit import FitData, Monitor, Parts
 from skmoe._starts import one_expert_variance
 from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate
@@ -77,3 +78,46 @@ def linear_parts(data, n_experts, *, alpha=1.0, gate_alpha=1e-4, likelihood=None
     likelihood = Gaussian() if likelihood is None else likelihood
     experts = LinearExpert(alpha).collection(n_experts, data.n_classes).start(data)
     return Parts(SoftmaxGate(gate_alpha), experts, likelihood.start(data, n_experts))
+
+
+def make_data(task, seed, weighted, sparse, n=100, **sizes):
+    """`FitData` of a random problem of either task."""
+    X, y = (regression if task == "regression" else classification)(seed, n=n, **sizes)
+    X = sparsened(X, seed) if sparse else X
+    weight = weights(n, seed) if weighted else None
+    return (regression_data if task == "regression" else classification_data)(X, y, weight)
+
+
+def naive_objective(data, result, gate_alpha=1e-4, alpha=1.0, floor=0.1):
+    """The objective of a result from its formula."""
+    X = data.X.X.toarray() if data.X.is_sparse else data.X.X
+    Z = naive.columns(X, data.X.center, data.X.scale)
+    gate_coef, coef = result.gate.block_coef(), result.experts.coef
+    if data.n_classes is not None:
+        return naive.classification_objective(
+            Z, data.y, data.weight, gate_coef, coef, gate_alpha=gate_alpha, alpha=alpha
+        )
+    return naive.regression_objective(
+        Z,
+        data.y,
+        data.weight,
+        gate_coef,
+        coef,
+        result.likelihood.dispersion,
+        gate_alpha=gate_alpha,
+        alpha=alpha,
+        floor=floor,
+        base=data.base_variance,
+    )
+
+
+class StrictMonitor(Monitor):
+    """Raises where the objective drops."""
+
+    def update(self, objective, load, passes=1):
+        if self.n_iter:
+            previous = self.history["objective"][-1]
+            least = previous - 1e-10 * max(1.0, abs(previous))
+            assert objective >= least, f"{previous} fell by {previous - objective}"
+        assert np.isfinite(objective)
+        return super().update(objective, load, passes)

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from problems import (
+    StrictMonitor,
     classification,
     classification_data,
     linear_parts,
+    make_data,
+    naive_objective,
     regression,
     regression_data,
     responsibilities,
@@ -22,54 +25,12 @@ from skmoe.likelihoods import Gaussian
 N_ITER = 12
 
 
-class StrictMonitor(Monitor):
-    """Raises where the objective drops."""
-
-    def update(self, objective, load, passes=1):
-        if self.n_iter:
-            previous = self.history["objective"][-1]
-            least = previous - 1e-10 * max(1.0, abs(previous))
-            assert objective >= least, f"{previous} fell by {previous - objective}"
-        assert np.isfinite(objective)
-        return super().update(objective, load, passes)
-
-
 def climb(data, parts, resp, max_iter=N_ITER):
     """Fit under a strict monitor that does not stop early."""
     monitor = StrictMonitor(0.0, max_iter, patience=10_000)
     result = fit_em(data, parts, monitor, resp)
     assert result.objective > result.history["objective"][0]
     return result
-
-
-def make_data(task, seed, weighted, sparse, n=100, **sizes):
-    X, y = (regression if task == "regression" else classification)(seed, n=n, **sizes)
-    X = sparsened(X, seed) if sparse else X
-    weight = weights(n, seed) if weighted else None
-    return (regression_data if task == "regression" else classification_data)(X, y, weight)
-
-
-def naive_objective(data, result, gate_alpha=1e-4, alpha=1.0, floor=0.1):
-    """The objective of a result from its formula."""
-    X = data.X.X.toarray() if data.X.is_sparse else data.X.X
-    Z = naive.columns(X, data.X.center, data.X.scale)
-    gate_coef, coef = result.gate.block_coef(), result.experts.coef
-    if data.n_classes is not None:
-        return naive.classification_objective(
-            Z, data.y, data.weight, gate_coef, coef, gate_alpha=gate_alpha, alpha=alpha
-        )
-    return naive.regression_objective(
-        Z,
-        data.y,
-        data.weight,
-        gate_coef,
-        coef,
-        result.likelihood.dispersion,
-        gate_alpha=gate_alpha,
-        alpha=alpha,
-        floor=floor,
-        base=data.base_variance,
-    )
 
 
 @pytest.mark.parametrize("seed", range(10))
