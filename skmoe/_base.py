@@ -54,10 +54,10 @@ class BaseMoE(MixturePredictions, _BaseComposition):
     """What `MoERegressor` and `MoEClassifier` share."""
 
     _parameter_constraints = {
-        "experts": [None, list, tuple, HasMethods("get_params"), object],
+        "experts": [None, list, object],
         "n_experts": [Interval(Integral, 1, None, closed="left"), None],
         "gate": [StrOptions(set(GATES)), HasMethods(["fit", "log_proba"])],
-        "solver": [StrOptions({"auto", *SOLVERS}), HasMethods(["fit", "patience"])],
+        "solver": [StrOptions({"auto", *SOLVERS}), HasMethods("fit")],
         "top_k": [Interval(Integral, 1, None, closed="left"), None],
         "cross_fit": [
             StrOptions({"auto"}),
@@ -90,7 +90,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         dict
             Values by name.
         """
-        if isinstance(self.experts, (list, tuple)):
+        if isinstance(self.experts, list):
             return self._get_params("experts", deep=deep)
         return BaseEstimator.get_params(self, deep=deep)
 
@@ -107,7 +107,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         self : estimator
             Itself.
         """
-        if isinstance(params.get("experts", self.experts), (list, tuple)):
+        if isinstance(params.get("experts", self.experts), list):
             return self._set_params("experts", **params)
         return BaseEstimator.set_params(self, **params)
 
@@ -147,7 +147,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
 
     def _fit(self, X, y, sample_weight):
         plan = plan_experts(self.experts, self.n_experts, is_classifier(self))
-        if isinstance(self.experts, (list, tuple)):
+        if isinstance(self.experts, list):
             check_names(plan.names, self._get_param_names())
         if self.top_k is not None and self.top_k > plan.n_experts:
             raise ValueError(
@@ -237,6 +237,8 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         """The solver; "auto" takes gradients where all parts have them."""
         if self.solver != "auto":
             solver = resolve_part(self.solver, SOLVERS, "solver", ("fit",))
+            if not hasattr(solver, "patience"):
+                raise TypeError(f"solver={solver!r} is no solver; try EM() or Gradient().")
         else:
             smooth = plan.linear is not None and hasattr(gate, "flat")
             solver = SOLVERS["gradient" if smooth else "em"]()
@@ -354,12 +356,14 @@ class BaseMoE(MixturePredictions, _BaseComposition):
             from sklearn.utils._repr_html.estimator import _VisualBlock
         except ImportError:  # scikit-learn before 1.7
             from sklearn.utils._estimator_html_repr import _VisualBlock
-        fitted = hasattr(self, "experts_")
-        gate = self.gate_ if fitted else resolve_part(self.gate, GATES, "gate", ())
-        if fitted:
-            experts = list(zip(self.expert_names_, self.experts_))
+        if hasattr(self, "experts_"):
+            gate, experts = self.gate_, list(zip(self.expert_names_, self.experts_))
         else:
-            plan = plan_experts(self.experts, self.n_experts, is_classifier(self))
+            try:
+                gate = resolve_part(self.gate, GATES, "gate", ())
+                plan = plan_experts(self.experts, self.n_experts, is_classifier(self))
+            except (TypeError, ValueError):  # what `fit` will complain about
+                return _VisualBlock("single", self, names=type(self).__name__, dash_wrapped=False)
             experts = list(zip(plan.names, plan.templates or [plan.linear] * plan.n_experts))
         names, estimators = zip(("gate", gate), *experts)
         return _VisualBlock("parallel", list(estimators), names=list(names), dash_wrapped=False)

@@ -5,6 +5,7 @@ import numpy as np
 from ._em import fit_em, is_additive, require
 from ._fit import Parts, make_result, objective_value
 from ._lbfgs import minimize
+from ._owlqn import minimize_l1
 from ._precondition import gram_preconditioner
 from ._sweep import Sweeper
 
@@ -48,16 +49,18 @@ def fit_joint(data, parts, monitor, resp, *, warm_up=20, renew_every=10, memory=
     if monitor.stop:
         return result
     parts = Parts(result.gate, result.experts, result.likelihood)
-    descent = _Descent(data, parts, monitor, renew_every if additive else 0, result.unexplained)
-    found = minimize(
-        descent.loss,
-        parts.flat(),
-        renew=descent.renew,
-        watch=descent.watch,
-        max_iter=monitor.max_iter - monitor.n_iter,
-        tol=1e-13,
-        memory=memory,
-    )
+    descent = _Descent(data, parts, monitor, renew_every, additive, result.unexplained)
+    options = {
+        "renew": descent.renew,
+        "watch": descent.watch,
+        "max_iter": monitor.max_iter - monitor.n_iter,
+        "tol": 1e-13,
+        "memory": memory,
+    }
+    if parts.gate.has_l1 or parts.experts.has_l1:
+        found = minimize_l1(descent.loss, parts.flat(), _l1_weights(data, parts), **options)
+    else:
+        found = minimize(descent.loss, parts.flat(), **options)
     monitor.converged |= found.converged
     return make_result(descent.kept, monitor, None, descent.unexplained)
 
@@ -78,11 +81,11 @@ def _slow_after(least, most):
 class _Descent:
     """The loss of a fit as a function of flat parameters, and who watches it."""
 
-    def __init__(self, data, parts, monitor, renew_every, unexplained):
+    def __init__(self, data, parts, monitor, renew_every, additive, unexplained):
         self.data, self.monitor, self.parts = data, monitor, parts
         self.sweeper = Sweeper(data)
         self.renew_every = renew_every
-        self.grams_due = renew_every > 0
+        self.additive = self.grams_due = additive
         self.seen = []
         self.passes = 0
         self.kept, self.unexplained = parts, unexplained
@@ -103,11 +106,15 @@ class _Descent:
     def renew(self, n_iter, flat):
         """A new initial inverse Hessian where one is due."""
         _, parts, sums = self._found(flat)
-        if self.renew_every == 0:
+        if self.additive:
+            due = self.grams_due
+            self.grams_due = (n_iter + 1) % self.renew_every == 0
+            return _block_precondition(self.data, parts, sums) if due else None
+        l1 = parts.gate.has_l1 or parts.experts.has_l1
+        if self.data.n_classes is not None and not l1:
             return _shared_precondition(self.data, parts) if n_iter == 0 else None
-        due = self.grams_due
-        self.grams_due = (n_iter + 1) % self.renew_every == 0
-        return _block_precondition(self.data, parts, sums) if due else None
+        due = n_iter % self.renew_every == 0
+        return _diagonal_precondition(self.data, parts, sums) if due else None
 
     def watch(self, flat, value):
         """Report an iterate; returns whether to stop."""
@@ -137,7 +144,7 @@ def _block_precondition(data, parts, sums):
     gate_gram = sums.gram if sums.gate_gram is None else sums.gate_gram
     gate = _inverses(
         gate_gram * sums.gate_curvature[:, None, None] / total,
-        np.full(len(gate_gram), parts.gate.alpha),
+        np.full(len(gate_gram), parts.gate.ridge),
     )
     n_columns, n_experts, n_outputs = parts.experts.coef.shape
     ridge = parts.experts.ridge() / total
@@ -171,12 +178,34 @@ def _inverses(grams, ridge):
     return np.linalg.inv(grams + diagonal[:, :, None] * np.eye(n_columns))
 
 
+def _diagonal_precondition(data, parts, sums):
+    """Diagonal of the EM Hessian, from the columns' mean squares."""
+    total = data.total_weight
+    shape = parts.experts.coef.shape
+    weight = data.weight[:, None] / total
+    gate = sums.by_expert[:, -3] / total * data.gate_X.column_squares(weight) + parts.gate.ridge
+    curvature = parts.likelihood.pred_curvature(sums) / total
+    squares = data.X.column_squares(weight)[:, :, None]
+    experts = curvature * squares + parts.experts.ridge() / total
+    likelihood = parts.likelihood.flat_curvature(sums) / total
+    diagonal = [gate, np.broadcast_to(experts, shape), likelihood]
+    floored = [np.maximum(part, 1e-3 * part.max(initial=0.0) + 1e-300) for part in diagonal]
+    scale = 1.0 / np.concatenate([part.ravel() for part in floored])
+    return lambda vector: scale * vector
+
+
+def _l1_weights(data, parts):
+    """Factors of absolute values in minus the objective, flat."""
+    gate, experts = parts.gate.l1_weights(), parts.experts.l1_weights() / data.total_weight
+    return np.concatenate([gate, experts, np.zeros(parts.likelihood.flat().size)])
+
+
 def _shared_precondition(data, parts):
     """Inverse of a bound of the Hessian: one Gram for all rows of gate and experts."""
     total = data.total_weight
     _, n_experts, n_scores = parts.experts.coef.shape
     curvature = 1.0 / (4.0 * n_experts * total)
-    gate = gram_preconditioner(data.gate_X, data.weight, curvature, parts.gate.alpha, n_experts)
+    gate = gram_preconditioner(data.gate_X, data.weight, curvature, parts.gate.ridge, n_experts)
     ridge = float(np.mean(parts.experts.ridge())) / total
     experts = gram_preconditioner(data.X, data.weight, curvature, ridge, n_experts * n_scores)
     sizes = np.cumsum([parts.gate.flat().size, parts.experts.flat().size])

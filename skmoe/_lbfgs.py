@@ -28,11 +28,11 @@ class Minimum:
     converged: bool
 
 
-def _identity(vector):
+def identity(vector):
     return vector
 
 
-def _direction(gradient, pairs, precondition):
+def two_loop(gradient, pairs, precondition):
     """Two-loop recursion (Nocedal and Wright 2006, algorithm 7.4)."""
     q = gradient.copy()
     steps = []
@@ -105,15 +105,15 @@ def minimize(
     """
     value, gradient = fun(x)
     first = renew(0, x) if renew is not None else None
-    precondition = first or precondition or _identity
+    precondition = first or precondition or identity
     n_evals, small, pairs = 1, 0, []
     n_iter = 0
     while n_iter < max_iter:
-        direction = _direction(gradient, pairs, precondition)
+        direction = two_loop(gradient, pairs, precondition)
         slope = gradient @ direction
         if not slope < 0.0 and pairs:
             pairs = []
-            direction = _direction(gradient, pairs, precondition)
+            direction = two_loop(gradient, pairs, precondition)
             slope = gradient @ direction
         small_step = tol * max(1.0, abs(value))
         if not -0.5 * slope > small_step:

@@ -57,7 +57,9 @@ def plan_experts(experts, n_experts, classify):
     -------
     ExpertPlan
     """
-    if isinstance(experts, (list, tuple)):
+    if isinstance(experts, tuple):
+        raise TypeError("experts is a tuple; give a list of (name, estimator) pairs.")
+    if isinstance(experts, list):
         return _plan_list(experts, n_experts, classify)
     n_experts = DEFAULT_N_EXPERTS if n_experts is None else int(n_experts)
     names = [f"expert_{k}" for k in range(n_experts)]
@@ -148,7 +150,7 @@ def _described(experts):
     """Pairs (description, template) of foreign experts."""
     if experts is None or isinstance(experts, LinearExpert):
         return []
-    if not isinstance(experts, (list, tuple)):
+    if not isinstance(experts, list):
         return [(f"the expert {type(experts).__name__}", experts)]
     pairs = [item for item in experts if isinstance(item, tuple) and len(item) == 2]
     return [(f"expert {name!r} ({type(part).__name__})", part) for name, part in pairs]

@@ -21,6 +21,8 @@ LAYERS = {
     "_design": 1,
     "_fit": 1,
     "_lbfgs": 1,
+    "_owlqn": 1,
+    "_penalty": 1,
     "_precondition": 1,
     "experts": 1,
     "gates": 1,

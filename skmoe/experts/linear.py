@@ -10,11 +10,15 @@ from sklearn.linear_model import LinearRegression
 from sklearn.utils._param_validation import Interval
 
 from .._design import Design, add_grams, block_transposed_dot, solve_spd
+from .._owlqn import minimize_l1
+from .._penalty import ElasticNet
 from .._precondition import fits_gram
 from .multinomial import MultinomialExperts
 
 # Conjugate-gradient steps of one M-step where Gram matrices would be too large.
 _CG_STEPS = 10
+# Descent steps of one M-step with an L1 penalty.
+_L1_STEPS = 20
 
 
 class LinearExpert(BaseEstimator):
@@ -31,6 +35,9 @@ class LinearExpert(BaseEstimator):
         Strength of the ridge penalty; intercepts are free. 0 is allowed. In regression
         it equals ``Ridge(alpha * noise_variance / target_variance)`` on standardised
         features.
+    l1_ratio : float, default=0.0
+        Share of the penalty that is :math:`\alpha |\beta_k|_1` instead (elastic net); it
+        removes features from experts, which pays where most columns are noise.
 
     Examples
     --------
@@ -42,10 +49,14 @@ class LinearExpert(BaseEstimator):
     array([2.])
     """
 
-    _parameter_constraints = {"alpha": [Interval(Real, 0, None, closed="left")]}
+    _parameter_constraints = {
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+    }
 
-    def __init__(self, alpha=1.0):
+    def __init__(self, alpha=1.0, *, l1_ratio=0.0):
         self.alpha = alpha
+        self.l1_ratio = l1_ratio
 
     def collection(self, n_experts, n_classes=None):
         """The experts made from this template.
@@ -61,8 +72,8 @@ class LinearExpert(BaseEstimator):
         LinearExperts or MultinomialExperts
         """
         if n_classes is None:
-            return LinearExperts(n_experts, self.alpha)
-        return MultinomialExperts(n_experts, n_classes, self.alpha)
+            return LinearExperts(n_experts, self.alpha, self.l1_ratio)
+        return MultinomialExperts(n_experts, n_classes, self.alpha, self.l1_ratio)
 
 
 @dataclass
@@ -101,7 +112,7 @@ class LinearExperts:
     Parameters
     ----------
     n_experts : int
-    alpha : float
+    alpha, l1_ratio : float, default=0.0
 
     Attributes
     ----------
@@ -109,9 +120,10 @@ class LinearExperts:
         Coefficients of standardised features; the intercept is the last row.
     """
 
-    def __init__(self, n_experts, alpha):
+    def __init__(self, n_experts, alpha, l1_ratio=0.0):
         self.n_experts = n_experts
         self.alpha = alpha
+        self.l1_ratio = l1_ratio
 
     def view(self, X, sample_weight):
         """Prepare features once for repeated fits; arguments as in `SoftmaxGate.view`."""
@@ -138,8 +150,8 @@ class LinearExperts:
         return fresh
 
     def additive(self, data):
-        """Whether sums over rows (Gram matrices) are no larger than the data."""
-        return fits_gram(data.X, self.n_experts)
+        """Whether sums over rows (Gram matrices) suffice and are no larger than the data."""
+        return not self._net.has_l1 and fits_gram(data.X, self.n_experts)
 
     def predict(self, X, rows=None):
         """Predict the mean of each expert.
@@ -179,13 +191,20 @@ class LinearExperts:
 
     def ridge(self):
         """Factor of ``coef ** 2 / 2`` in `penalty`, by output: (m,)."""
-        return self.alpha / np.square(self._y_scale)
+        return self._net.ridge
 
     def penalty_gradient(self):
-        """Gradient of `penalty`: (D, K, P)."""
-        gradient = self.alpha * self.coef / np.square(self._y_scale)
-        gradient[-1] = 0.0
-        return gradient
+        """Gradient of the smooth part of `penalty`: (D, K, m)."""
+        return self._net.smooth_gradient(self.coef)
+
+    def l1_weights(self):
+        """Factors of absolute values in `penalty`, flat."""
+        return self._net.l1_weights(self.coef).ravel()
+
+    @property
+    def has_l1(self):
+        """Whether the penalty has an L1 part."""
+        return self._net.has_l1
 
     def fit_predict(self, data, resp, dispersion):
         """One M-step and the fitted values.
@@ -201,7 +220,9 @@ class LinearExperts:
         -------
         ndarray of shape (n, K, m)
         """
-        if self.additive(data):
+        if self.has_l1:
+            self._elastic_net(data, resp, dispersion)
+        elif self.additive(data):
             self.update(self._sum_up(data, resp), dispersion)
         else:
             self._conjugate_gradients(data, resp, dispersion)
@@ -267,9 +288,8 @@ class LinearExperts:
         return squares
 
     def penalty(self):
-        """What the sum of the log-likelihood loses to the ridge."""
-        slopes = self.coef[:-1] / self._y_scale
-        return 0.5 * self.alpha * np.sum(np.square(slopes))
+        """What the sum of the log-likelihood loses to the penalty."""
+        return self._net.value(self.coef)
 
     def n_parameters(self):
         """Number of coefficients."""
@@ -297,7 +317,11 @@ class LinearExperts:
         return Design(X, self._center, self._scale)
 
     def _ridge(self, dispersion):
-        return self.alpha * dispersion / np.square(self._y_scale)
+        return dispersion * self._net.ridge
+
+    @property
+    def _net(self):
+        return ElasticNet(self.alpha, self.l1_ratio, self._y_scale)
 
     def _sum_up(self, data, resp):
         total = None
@@ -308,6 +332,32 @@ class LinearExperts:
             stats = self.statistics(block, weights, residual)
             total = stats if total is None else total + stats
         return total
+
+    def _elastic_net(self, data, resp, dispersion):
+        """Descend on each expert's squares with an L1 penalty, all in the same passes."""
+        weights = (resp * data.weight[:, None])[:, :, None] / dispersion
+        shape, total = self.coef.shape, data.total_weight
+
+        def loss(flat):
+            fresh = self.with_flat(flat)
+            error = data.y[:, None, :] - fresh.predict(data.X)
+            weighted = weights * error
+            gradient = -data.X.transposed_dot(weighted.reshape(len(error), -1)).reshape(shape)
+            gradient += fresh.penalty_gradient()
+            value = 0.5 * np.sum(weighted * error) + fresh.penalty()
+            return value / total, gradient.ravel() / total
+
+        curvature = np.maximum(weights.sum(axis=0), 1e-300) / total
+        scale = np.broadcast_to(1.0 / curvature, shape).ravel()
+        found = minimize_l1(
+            loss,
+            self.coef.ravel(),
+            self.l1_weights() / total,
+            precondition=lambda vector: scale * vector,
+            max_iter=_L1_STEPS,
+            tol=1e-10,
+        )
+        self.coef = found.x.reshape(shape)
 
     def _conjugate_gradients(self, data, resp, dispersion):
         """Descend on each expert's penalised squares, all in the same passes.

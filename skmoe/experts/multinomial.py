@@ -8,6 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from .._design import Design
 from .._lbfgs import minimize
 from .._ops import get_ops
+from .._owlqn import minimize_l1
+from .._penalty import ElasticNet
 from .._precondition import gram_preconditioner
 
 # Warm iterations of one M-step; the first starts from nothing and takes more.
@@ -21,8 +23,8 @@ class MultinomialExperts:
     ----------
     n_experts : int
     n_classes : int
-    alpha : float
-        Ridge on slopes of standardised features, on the sum of the log-likelihood.
+    alpha, l1_ratio : float, default=0.0
+        Elastic net on slopes of standardised features, on the sum of the log-likelihood.
 
     Attributes
     ----------
@@ -30,10 +32,11 @@ class MultinomialExperts:
         Coefficients of standardised features; the intercept is the last row.
     """
 
-    def __init__(self, n_experts, n_classes, alpha):
+    def __init__(self, n_experts, n_classes, alpha, l1_ratio=0.0):
         self.n_experts = n_experts
         self.n_classes = n_classes
         self.alpha = alpha
+        self.l1_ratio = l1_ratio
 
     def view(self, X, sample_weight):
         """Prepare features once for repeated fits; arguments as in `SoftmaxGate.view`."""
@@ -103,13 +106,24 @@ class MultinomialExperts:
 
     def ridge(self):
         """Factor of ``coef ** 2 / 2`` in `penalty`, by class: (C,)."""
-        return np.full(self.n_classes, float(self.alpha))
+        return np.full(self.n_classes, float(self._net.ridge))
 
     def penalty_gradient(self):
-        """Gradient of `penalty`: (D, K, C)."""
-        gradient = self.alpha * self.coef
-        gradient[-1] = 0.0
-        return gradient
+        """Gradient of the smooth part of `penalty`: (D, K, C)."""
+        return self._net.smooth_gradient(self.coef)
+
+    def l1_weights(self):
+        """Factors of absolute values in `penalty`, flat."""
+        return self._net.l1_weights(self.coef).ravel()
+
+    @property
+    def has_l1(self):
+        """Whether the penalty has an L1 part."""
+        return self._net.has_l1
+
+    @property
+    def _net(self):
+        return ElasticNet(self.alpha, self.l1_ratio)
 
     def fit_predict(self, data, resp, dispersion=None):
         """A few iterations of L-BFGS on the weighted log-likelihood, and the scores.
@@ -135,27 +149,29 @@ class MultinomialExperts:
             get_ops().categorical_log_lik(data.y, scores, log_lik)
             get_ops().categorical_residual(data.y, scores, weights, residual)
             gradient = -data.X.transposed_dot(residual.reshape(len(resp), -1)).reshape(shape)
-            gradient[:-1] += self.alpha / total * coef[:-1]
-            value = 0.5 * self.alpha / total * np.sum(np.square(coef[:-1]))
+            gradient += self._net.smooth_gradient(coef) / total
+            value = self._net.value(coef) / total
             return value - np.einsum("nk,nk->", weights, log_lik), gradient.ravel()
 
         precondition = gram_preconditioner(
             data.X,
             data.weight,
             1.0 / (4.0 * self.n_experts * total),
-            self.alpha / total,
+            self._net.ridge / total,
             self.n_experts * self.n_classes,
         )
         max_iter = _FIRST_ITER if self._fresh else _INNER_ITER
-        found = minimize(
-            loss, self.coef.ravel(), precondition=precondition, max_iter=max_iter, tol=1e-10
-        )
+        options = {"max_iter": max_iter, "tol": 1e-10}
+        if self.has_l1:
+            found = minimize_l1(loss, self.coef.ravel(), self.l1_weights() / total, **options)
+        else:
+            found = minimize(loss, self.coef.ravel(), precondition=precondition, **options)
         self.coef, self._fresh = found.x.reshape(shape), False
         return self.predict(data.X)
 
     def penalty(self):
-        """What the sum of the log-likelihood loses to the ridge."""
-        return 0.5 * self.alpha * np.sum(np.square(self.coef[:-1]))
+        """What the sum of the log-likelihood loses to the penalty."""
+        return self._net.value(self.coef)
 
     def n_parameters(self):
         """Number of free coefficients: the scores of one class may be held at zero."""

@@ -11,6 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from .._design import Design, solve_spd
 from .._lbfgs import minimize
 from .._ops import get_ops
+from .._owlqn import minimize_l1
+from .._penalty import ElasticNet
 from .._precondition import gram_preconditioner
 
 # Warm iterations of one M-step: 5 needed no more EM iterations than 100 did.
@@ -31,6 +33,9 @@ class SoftmaxGate(BaseEstimator):
     alpha : float, default=1e-4
         Strength of the penalty :math:`\frac{\alpha}{2}\sum_k \|c_k\|^2` on the mean
         log-likelihood per row; intercepts are free. 0 is allowed.
+    l1_ratio : float, default=0.0
+        Share of the penalty that is :math:`\alpha\sum_k |c_k|` instead (elastic net); it
+        removes features from the gate.
     max_iter : int, default=100
         Iterations of L-BFGS in `fit`.
     tol : float, default=1e-8
@@ -66,12 +71,14 @@ class SoftmaxGate(BaseEstimator):
 
     _parameter_constraints = {
         "alpha": [Interval(Real, 0, None, closed="left")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
     }
 
-    def __init__(self, alpha=1e-4, *, max_iter=100, tol=1e-8):
+    def __init__(self, alpha=1e-4, *, l1_ratio=0.0, max_iter=100, tol=1e-8):
         self.alpha = alpha
+        self.l1_ratio = l1_ratio
         self.max_iter = max_iter
         self.tol = tol
 
@@ -154,8 +161,8 @@ class SoftmaxGate(BaseEstimator):
         return gate
 
     def penalty(self):
-        """What the objective loses to the ridge, per row of weight one."""
-        return 0.5 * self.alpha * np.sum(np.square(self._coef[:-1]))
+        """What the objective loses to the penalty, per row of weight one."""
+        return self._net.value(self._coef)
 
     @property
     def coef_(self):
@@ -180,10 +187,22 @@ class SoftmaxGate(BaseEstimator):
         return gate
 
     def penalty_gradient(self):
-        """Gradient of `penalty`: (D, K)."""
-        gradient = self.alpha * self._coef
-        gradient[-1] = 0.0
-        return gradient
+        """Gradient of the smooth part of `penalty`: (D, K)."""
+        return self._net.smooth_gradient(self._coef)
+
+    def l1_weights(self):
+        """Return the factors of absolute values in `penalty`, flat."""
+        return self._net.l1_weights(self._coef).ravel()
+
+    @property
+    def ridge(self):
+        """Factor of ``coef ** 2 / 2`` in `penalty`."""
+        return self._net.ridge
+
+    @property
+    def has_l1(self):
+        """Whether the penalty has an L1 part."""
+        return self._net.has_l1
 
     def block_coef(self):
         """Return coefficients of standardised features: (D, K)."""
@@ -213,13 +232,17 @@ class SoftmaxGate(BaseEstimator):
         -------
         ndarray of shape (D, K)
         """
-        ridge = np.full(len(gradient), total_weight * self.alpha)
+        ridge = np.full(len(gradient), total_weight * self.ridge)
         ridge[-1] = 0.0
         right = gradient - ridge[:, None] * self._coef
         columns = [solve_spd(gram + np.diag(ridge), right[:, [k]]) for k, gram in enumerate(grams)]
         return np.hstack(columns)
 
     # -- private ------------------------------------------------------------------
+
+    @property
+    def _net(self):
+        return ElasticNet(self.alpha, self.l1_ratio)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_coef")
@@ -248,16 +271,18 @@ class SoftmaxGate(BaseEstimator):
             get_ops().log_softmax(log_gate, log_gate)
             value = -np.einsum("nk,nk->", targets, log_gate)
             gradient = design.transposed_dot(share * np.exp(log_gate) - targets)
-            gradient[:-1] += self.alpha * coef[:-1]
-            value += 0.5 * self.alpha * np.sum(np.square(coef[:-1]))
-            return value, gradient.ravel()
+            gradient += self._net.smooth_gradient(coef)
+            return value + self._net.value(coef), gradient.ravel()
 
         curvature = 1.0 / max(2, resp.shape[1]) / total
-        precondition = gram_preconditioner(design, weight, curvature, self.alpha, shape[1])
-        found = minimize(
-            loss, self._coef.ravel(), precondition=precondition, max_iter=max_iter, tol=tol
-        )
-        self._coef = _centred(found.x.reshape(shape))
+        precondition = gram_preconditioner(design, weight, curvature, self.ridge, shape[1])
+        options = {"max_iter": max_iter, "tol": tol}
+        if self.has_l1:
+            found = minimize_l1(loss, self._coef.ravel(), self.l1_weights(), **options)
+            self._coef = found.x.reshape(shape)
+        else:
+            found = minimize(loss, self._coef.ravel(), precondition=precondition, **options)
+            self._coef = _centred(found.x.reshape(shape))
         self.n_iter_ = found.n_iter
         return self
 

@@ -64,6 +64,10 @@ class Categorical(BaseEstimator):
         """No parameters."""
         return np.empty(0)
 
+    def pred_curvature(self, sums):
+        """Bound of the sum over rows of the curvature by a class score: (K, 1)."""
+        return 0.25 * sums.weight[:, None]
+
     def expert_gradient(self, sums):
         """Gradient of the log-likelihood by the coefficients of experts: (D, K, C)."""
         return sums.experts

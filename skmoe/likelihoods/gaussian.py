@@ -179,6 +179,10 @@ class Gaussian(BaseEstimator):
         """Gradient of the log-likelihood by the coefficients of experts: (D, K, m)."""
         return sums.experts / self._variance
 
+    def pred_curvature(self, sums):
+        """Sum over rows of the expected curvature by the prediction: (K, m)."""
+        return sums.weight[:, None] / self._variance
+
     def n_parameters(self):
         """Number of free variances."""
         return self._variance.shape[1] if self.shared else self._variance.size
