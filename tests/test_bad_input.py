@@ -73,6 +73,7 @@ BOTH = {
     "half an expert": ({"n_experts": 2.5}, "'n_experts'"),
     "more experts than rows": ({"n_experts": N + 1}, "n_experts=31.*choose fewer"),
     "an empty list": ({"experts": []}, "experts is an empty list; give at least one"),
+    "a tuple": ({"experts": (("a", Ridge()),)}, "experts is a tuple; give a list"),
     "no pairs": ({"experts": [Ridge()]}, r"experts must be a list of \(name, estimator\)"),
     "a LinearExpert in a list": (
         {"experts": [("a", LinearExpert())]},
@@ -91,6 +92,7 @@ BOTH = {
     "a gate with bad settings": ({"gate": SoftmaxGate(alpha=-1)}, "'alpha'.*SoftmaxGate"),
     "bad settings of experts": ({"experts": LinearExpert(alpha=-1)}, "'alpha'.*LinearExpert"),
     "an unknown solver": ({"solver": "adam"}, "'solver'.*'auto'.*Got 'adam'"),
+    "a solver of another kind": ({"solver": Ridge()}, "solver=Ridge.*EM.*Gradient"),
     "an unknown start": ({"init": "best"}, "'init'.*'grown'.*Got 'best'"),
     "unknown folds": ({"cross_fit": "five"}, "'cross_fit'.*'auto'.*Got 'five'"),
     "one fold": ({"cross_fit": 1}, r"'cross_fit'.*\[2, inf\)"),
