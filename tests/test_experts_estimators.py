@@ -199,6 +199,17 @@ def test_resampling_keeps_a_handful_of_rows():
     assert len(resample(weight[:5], 0.5)) == 5
 
 
+def test_a_starved_expert_without_weights_gets_its_rows_repeated():
+    """Three neighbours of an expert that is left with two rows."""
+    data = regression()
+    resp = np.zeros((N_ROWS, 2))
+    resp[:, 0], resp[:2, 1] = 1.0, 1.0
+    experts = collection(Ridge(), KNeighborsRegressor(3))
+    pred = experts.fit_predict(data, resp)
+    assert np.isfinite(pred).all()
+    assert set(np.round(experts.estimators_[1]._y, 12)) <= set(np.round(data.y[:2, 0], 12))
+
+
 def test_resampled_neighbours_approximate_the_weighted_mean():
     rng = np.random.default_rng(5)
     n_rows = 4000

@@ -21,6 +21,8 @@ from sklearn.utils.metadata_routing import MetadataRouter, get_routing_for_objec
 from sklearn.utils.validation import has_fit_parameter
 
 KEY = "sample_weight"
+# Rows that an expert gets at least where it is fitted on a resample.
+HANDFUL = 20
 
 # Their fit(X, y, **params) hands every keyword to the inner estimator.
 _HAND_OVER = (BaseSearchCV, TransformedTargetRegressor, RegressorChain, RFE)
@@ -172,7 +174,7 @@ def _weighted_scorer(scorer):
     return scorer.set_score_request(**{KEY: True}) if takes_weights else scorer
 
 
-def resample(weight, offset, *, min_rows=20):
+def resample(weight, offset, *, least=None):
     """Choose rows in proportion to their weights, for estimators that take no weights.
 
     Systematic resampling: row i comes floor or ceil of m w_i / sum(w) times, so the
@@ -184,13 +186,15 @@ def resample(weight, offset, *, min_rows=20):
         Positive weights.
     offset : float
         In (0, 1); fixed per expert, so that equal weights always choose equal rows.
-    min_rows : int, default=20
-        Lower limit of m (at most n): neighbours and folds need a handful of rows.
+    least : int, default=None
+        Lower limit of m, since neighbours and folds need a handful of rows; None means
+        `HANDFUL`, or n if that is less.
 
     Returns
     -------
     rows : ndarray of shape (m,)
-        Ascending row indices, with repetitions. All rows once if the weights are equal.
+        Ascending row indices, with repetitions. All rows once if the weights are equal
+        and there are at least m.
 
     Notes
     -----
@@ -201,10 +205,11 @@ def resample(weight, offset, *, min_rows=20):
     the weights.
     """
     n_rows = len(weight)
-    if weight.max() - weight.min() <= 1e-12 * weight.max():
+    least = min(HANDFUL, n_rows) if least is None else least
+    if n_rows >= least and weight.max() - weight.min() <= 1e-12 * weight.max():
         return np.arange(n_rows)
     n_effective = weight.sum() ** 2 / np.sum(weight**2)
-    n_chosen = max(round(n_effective), min(min_rows, n_rows))
+    n_chosen = max(round(n_effective), least)
     cumulative = np.cumsum(weight)
     points = (offset + np.arange(n_chosen)) / n_chosen * cumulative[-1]
     # The last point may round up to the total.

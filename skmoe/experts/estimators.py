@@ -13,7 +13,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from ._folds import accepts_many_outputs, accepts_nan, accepts_sparse, make_folds
 from ._outputs import ClassOutput, MeanOutput, blame
-from ._weights import resample, routed_key, weight_key
+from ._weights import HANDFUL, resample, routed_key, weight_key
 
 __all__ = [
     "EstimatorExperts",
@@ -166,7 +166,7 @@ class EstimatorExperts:
             for (slot, fitted), chosen in zip(experts, rows, strict=True)
         ]
 
-    def penalty(self):
+    def penalty(self, dispersion=None):
         """Return 0: what these experts penalise is their own affair."""
         return 0.0
 
@@ -323,16 +323,19 @@ def _fit(job, training):
         if job.last is not None:
             return job.last
         weight, kept = plain, np.arange(len(plain))
-    return _fit_rows(slot, training, job.train[kept], weight[kept])
+    return _fit_rows(slot, training, job.train[kept], weight[kept], min(HANDFUL, len(plain)))
 
 
-def _fit_rows(slot, training, rows, weight):
-    """Fit a fresh clone on these rows by these weights, both (n_kept,)."""
+def _fit_rows(slot, training, rows, weight, least):
+    """Fit a fresh clone on these rows by these weights, both (n_kept,).
+
+    Where it takes no weights, on at least so many rows, repeated if there are fewer.
+    """
     with blame(slot.name, "fit"):
         estimator = slot.fresh()
         key = routed_key(estimator, slot.weight_key)
     if key is None:
-        rows, params = rows[resample(weight, slot.offset)], {}
+        rows, params = rows[resample(weight, slot.offset, least=least)], {}
     else:
         params = {key: weight}
     X, target = _take(training.X, rows), training.target[rows]

@@ -1,0 +1,163 @@
+"""Every part with every other: a combination works, or an error names what does not fit.
+
+A new gate, likelihood, solver or kind of expert is one more entry in a list below.
+"""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from sklearn.linear_model import BayesianRidge, LogisticRegression, Ridge
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from skmoe import MoEClassifier, MoERegressor
+from skmoe.experts import LinearExpert
+from skmoe.gates import SoftmaxGate
+from skmoe.likelihoods import Gaussian
+from skmoe.solvers import EM, Gradient
+
+# Three iterations are not meant to converge.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+N, K = 30, 3
+rng = np.random.RandomState(0)
+DENSE = rng.uniform(-1, 1, size=(N, 2))
+NUMBERS = np.abs(DENSE[:, 0]) + 0.1 * rng.normal(size=N)
+LABELS = np.array(["a", "b", "c"])[np.digitize(DENSE.sum(axis=1), [-0.4, 0.4])]
+WEIGHT = rng.uniform(0.5, 2.0, size=N)
+CITY = np.where(DENSE[:, 1] > 0, "X", "Y")
+
+GATES = {
+    "softmax": "softmax",
+    "strong ridge": SoftmaxGate(alpha=0.1),
+}
+
+# (settings of the estimator, its targets)
+TASKS = {
+    "gaussian": ({"likelihood": "gaussian"}, NUMBERS),
+    "gaussian shared": ({"likelihood": Gaussian(shared=True)}, NUMBERS),
+    "gaussian outputs": ({"likelihood": "gaussian"}, np.column_stack([NUMBERS, DENSE])),
+    "categorical": ({}, LABELS),
+}
+
+# (for regression, for classification)
+EXPERTS = {
+    "linear": (None, None),
+    "strong ridge": (LinearExpert(alpha=10.0), LinearExpert(alpha=10.0)),
+    "tree": (DecisionTreeRegressor(max_depth=2), DecisionTreeClassifier(max_depth=2)),
+    "neighbours": (KNeighborsRegressor(3), KNeighborsClassifier(3)),
+    "pipeline": (
+        make_pipeline(PolynomialFeatures(2), Ridge()),
+        make_pipeline(StandardScaler(with_mean=False), DecisionTreeClassifier(max_depth=2)),
+    ),
+    "mixed": (
+        [("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=2)), ("flat", Ridge(9.0))],
+        [
+            ("logistic", LogisticRegression(solver="newton-cholesky")),
+            ("tree", DecisionTreeClassifier(max_depth=2)),
+            ("neighbours", KNeighborsClassifier(3)),
+        ],
+    ),
+    "dense only": (BayesianRidge(), GaussianNB()),
+}
+
+# Other experts have one solver, which "auto" takes.
+SOLVERS = {
+    "auto": "auto",
+    "em": "em",
+    "plain em": EM(accelerate=False),
+    "gradient": Gradient(warm_up=1),
+}
+LINEAR = ("linear", "strong ridge")
+
+INPUTS = {
+    "dense": DENSE,
+    "csr": sp.csr_matrix(DENSE),
+    "float32": DENSE.astype(np.float32),
+    "frame": pd.DataFrame(DENSE, columns=["x", "y"]),
+    "frame with words": pd.DataFrame({"x": DENSE[:, 0], "y": DENSE[:, 1], "city": CITY}),
+}
+
+# With what they are used in training; weights go with in-sample, none with out-of-fold.
+WEIGHTS = {"weights": (WEIGHT, None), "no weights": (None, 2)}
+
+TOP_K = [None, 1, 2]
+
+
+def make(task, experts, **settings):
+    """The estimator and its target."""
+    own, y = TASKS[task]
+    classify = task == "categorical"
+    template = EXPERTS[experts][int(classify)]
+    if not isinstance(template, list):
+        settings["n_experts"] = K
+    kind = MoEClassifier if classify else MoERegressor
+    return kind(template, max_iter=3, init="kmeans", n_init=1, random_state=0, **own, **settings), y
+
+
+def expected_error(experts, solver, X, y):
+    """What the error says where a combination cannot work, else None."""
+    if solver == "gradient" and experts not in LINEAR:
+        return "solver=.*trains linear experts only.*use solver='em'"
+    if X == "csr" and experts == "dense only":
+        return "Sparse data was passed, but the expert .* takes dense data only"
+    if y.ndim == 2 and experts == "dense only":
+        return "y has 3 outputs, and the expert BayesianRidge predicts one"
+    if X == "frame with words" and experts in LINEAR:
+        return r"Linear experts need numbers, but columns \['city'\]"
+    if X == "frame with words":
+        return r"expert '\w+' failed in fit: could not convert string to float"
+    return None
+
+
+def check_regressor(model, X, y):
+    mean, std = model.predict(X, return_std=True)
+    assert mean.shape == std.shape == y.shape
+    assert np.isfinite(mean).all() and (std > 0).all()
+    assert np.isfinite(model.score(X, y))
+    assert model.predict_experts(X).shape == (N, K, *y.shape[1:])
+
+
+def check_classifier(model, X, y):
+    proba = model.predict_proba(X)
+    assert proba.shape == (N, 3) and (proba >= 0).all()
+    np.testing.assert_allclose(proba.sum(axis=1), 1.0)
+    assert set(model.predict(X)) <= set(y) and 0 <= model.score(X, y) <= 1
+    np.testing.assert_allclose(model.predict_experts(X).sum(axis=2), 1.0)
+
+
+def check(model, X, y):
+    """What every fitted mixture answers."""
+    for top_k in TOP_K:
+        model.set_params(top_k=top_k)
+        (check_classifier if isinstance(model, MoEClassifier) else check_regressor)(model, X, y)
+        resp = model.responsibilities(X, y)
+        np.testing.assert_allclose(resp.sum(axis=1), 1.0)
+        assert ((resp > 0).sum(axis=1) <= (top_k or K)).all()
+        indices, weights = model.route(X)
+        assert indices.shape == weights.shape == (N, top_k or K)
+        assert np.isfinite(model.log_likelihood(X, y)).all()
+    np.testing.assert_allclose(model.gate_proba(X).sum(axis=1), 1.0)
+    assert len(model.experts_) == K and np.isfinite(model.objective_)
+
+
+@pytest.mark.parametrize("X", INPUTS)
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("experts", EXPERTS)
+def test_combination(experts, task, X):
+    rows = INPUTS[X]
+    for gate in GATES.values():
+        for solver in SOLVERS if experts in LINEAR else ("auto", "gradient"):
+            for weight, cross_fit in WEIGHTS.values():
+                settings = {"gate": gate, "solver": SOLVERS[solver], "cross_fit": cross_fit}
+                model, y = make(task, experts, **settings)
+                message = expected_error(experts, solver, X, y)
+                if message is None:
+                    check(model.fit(rows, y, sample_weight=weight), rows, y)
+                else:
+                    with pytest.raises((TypeError, ValueError), match=message):
+                        model.fit(rows, y, sample_weight=weight)
