@@ -13,6 +13,10 @@ DOCTESTS := --doctest-modules --doctest-glob='*.md' --ignore=skmoe/_ops/gpu.py
 PAGES := $(wildcard README.md docs/*.md)
 NOJIT_TESTS ?= tests
 
+# One thread per process: the tests run in $(WORKERS) processes.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
 ifeq ($(VENV),.venv)
 READY := $(VENV)/.installed
 else

@@ -26,6 +26,7 @@ from ._starts import (
     start_kinds,
     surrogate_start,
 )
+from ._sweep import single_blas
 from ._validation import (
     GATES,
     SOLVERS,
@@ -262,10 +263,13 @@ class BaseMoE(MixturePredictions, _BaseComposition):
 
         if given is not None:
             parts = make_parts(n_experts) if last is None else last
-            return data, run(solver.fit, data, parts, new_monitor(""), given)
+            with single_blas:
+                return data, run(solver.fit, data, parts, new_monitor(""), given)
         kinds = start_kinds(self.init, self.n_init)
-        result = fit_from_starts(data, make_parts, n_experts, kinds, new_monitor, rng, solver.fit)
-        return data, result
+        with single_blas:
+            return data, fit_from_starts(
+                data, make_parts, n_experts, kinds, new_monitor, rng, solver.fit
+            )
 
     def _fit_foreign(self, data, plan, gate, likelihood, solver, last, given, rng):
         n_experts = plan.n_experts

@@ -34,6 +34,7 @@ class Design:
         self.scale = scale
         self.shape = (X.shape[0], X.shape[1] + 1)
         self.is_sparse = sp.issparse(X)
+        self.factor = None  # (weight, key, factor) of the last preconditioner
         self._gram = None  # (weight, Gram) of the last call of total_gram
 
     @classmethod

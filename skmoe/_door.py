@@ -160,9 +160,10 @@ def check_lengths(X, y):
 
 
 def numbers_for_gate(estimator, X, columns):
-    """The gate's columns as numbers; NaN are allowed and count as the average."""
+    """The gate's columns as numbers; NaN are allowed in dense ones and count as the average."""
     numbers = as_numbers(take_columns(X, columns), estimator=estimator)
-    check_finite(numbers, _names(estimator, columns), None)
+    refuses = "a gate on sparse features" if sp.issparse(numbers) else None
+    check_finite(numbers, _names(estimator, columns), refuses)
     return numbers
 
 

@@ -63,7 +63,7 @@ def is_additive(data, parts):
         and hasattr(parts.experts, "statistics")
         and hasattr(parts.likelihood, "update_sums")
         and parts.experts.additive(data)
-        and not parts.gate.has_l1
+        and not getattr(parts.gate, "has_l1", False)
     )
 
 

@@ -128,7 +128,8 @@ def make_result(parts, monitor, resp=None, unexplained=0):
 
 def objective_value(data, sum_loglik, parts):
     """The penalised mean log-likelihood that is climbed and monitored."""
-    inside = sum_loglik - parts.experts.penalty() + parts.likelihood.log_prior()
+    penalty = parts.experts.penalty(parts.likelihood.dispersion)
+    inside = sum_loglik - penalty + parts.likelihood.log_prior()
     gate_penalty = parts.gate.penalty() if hasattr(parts.gate, "penalty") else 0.0
     return inside / data.total_weight + data.log_unit - gate_penalty
 
@@ -193,7 +194,7 @@ class Monitor:
         bool
             Whether the iterate is the best so far.
         """
-        previous = self.history["objective"][-1] if self.n_iter else -np.inf
+        best = self.best
         self.history["objective"].append(float(objective))
         self.history["seconds"].append(time.perf_counter() - self._began)
         self.history["passes"].append(passes)
@@ -203,7 +204,7 @@ class Monitor:
             self.best = float(objective)
         if objective > self._reference + self.tol:
             self._reference, self._still = float(objective), 0
-        elif self.patience > 1 or objective >= previous - 1e-9 * max(1.0, abs(previous)):
+        elif self.patience > 1 or objective >= best - 1e-9 * max(1.0, abs(best)):
             self._still += 1
         self.converged = self._still >= self.patience
         self._show(objective, load)

@@ -49,18 +49,9 @@ def fit_joint(data, parts, monitor, resp, *, warm_up=20, renew_every=10, memory=
     if monitor.stop:
         return result
     parts = Parts(result.gate, result.experts, result.likelihood)
-    descent = _Descent(data, parts, monitor, renew_every, additive, result.unexplained)
-    options = {
-        "renew": descent.renew,
-        "watch": descent.watch,
-        "max_iter": monitor.max_iter - monitor.n_iter,
-        "tol": 1e-13,
-        "memory": memory,
-    }
-    if parts.gate.has_l1 or parts.experts.has_l1:
-        found = minimize_l1(descent.loss, parts.flat(), _l1_weights(data, parts), **options)
-    else:
-        found = minimize(descent.loss, parts.flat(), **options)
+    kind = _SparseDescent if parts.gate.has_l1 or parts.experts.has_l1 else _Descent
+    descent = kind(data, parts, monitor, renew_every, additive, result.unexplained)
+    found = descent.run(monitor.max_iter - monitor.n_iter, memory)
     monitor.converged |= found.converged
     return make_result(descent.kept, monitor, None, descent.unexplained)
 
@@ -90,8 +81,21 @@ class _Descent:
         self.passes = 0
         self.kept, self.unexplained = parts, unexplained
 
+    def run(self, max_iter, memory):
+        """Minimise; returns what the optimiser found."""
+        return minimize(self.loss, self.parts.flat(), **self._options(max_iter, memory))
+
+    def _options(self, max_iter, memory):
+        return {
+            "renew": self.renew,
+            "watch": self.watch,
+            "max_iter": max_iter,
+            "tol": 1e-13,
+            "memory": memory,
+        }
+
     def loss(self, flat):
-        """Minus the objective, and its gradient."""
+        """Minus the objective, and the gradient of its smooth part."""
         # A step too far overflows; the line search takes it for the failure that it is.
         with np.errstate(over="ignore", invalid="ignore"):
             return self._loss(flat)
@@ -110,8 +114,7 @@ class _Descent:
             due = self.grams_due
             self.grams_due = (n_iter + 1) % self.renew_every == 0
             return _block_precondition(self.data, parts, sums) if due else None
-        l1 = parts.gate.has_l1 or parts.experts.has_l1
-        if self.data.n_classes is not None and not l1:
+        if self.data.n_classes is not None:
             return _shared_precondition(self.data, parts) if n_iter == 0 else None
         due = n_iter % self.renew_every == 0
         return _diagonal_precondition(self.data, parts, sums) if due else None
@@ -129,11 +132,76 @@ class _Descent:
         return next(seen for seen in self.seen if seen[0] is flat)
 
 
+class _SparseDescent(_Descent):
+    """With an L1 penalty: slopes are measured in units of their expert's noise."""
+
+    def run(self, max_iter, memory):
+        """Minimise; returns what the optimiser found."""
+        flat = self._to_units(self.parts)
+        options = self._options(max_iter, memory)
+        return minimize_l1(self.loss, flat, self._weights(), **options)
+
+    def _loss(self, flat):
+        parts = self._from_units(flat)
+        sums = self.sweeper(parts)
+        value = objective_value(self.data, sums.loglik, parts)
+        self.seen.append((flat, parts, sums))
+        return -value, -self._unit_gradient(parts, sums)
+
+    def renew(self, n_iter, flat):
+        """A new initial inverse Hessian where one is due."""
+        _, parts, sums = self._found(flat)
+        if n_iter % self.renew_every:
+            return None
+        scale = _diagonal_scale(self.data, parts, sums, parts.likelihood.pred_unit())
+        return lambda vector: scale * vector
+
+    def _sizes(self):
+        return np.cumsum([self.parts.gate.flat().size, self.parts.experts.flat().size])
+
+    def _to_units(self, parts):
+        coef = parts.experts.coef / parts.likelihood.pred_unit()
+        return np.concatenate([parts.gate.flat(), coef.ravel(), parts.likelihood.flat()])
+
+    def _from_units(self, flat):
+        sizes = self._sizes()
+        likelihood = self.parts.likelihood.with_flat(flat[sizes[1] :])
+        coef = flat[sizes[0] : sizes[1]].reshape(self.parts.experts.coef.shape)
+        coef = coef * likelihood.pred_unit() / self.parts.experts.unit()
+        experts = self.parts.experts.with_flat(coef)
+        return Parts(self.parts.gate.with_flat(flat[: sizes[0]]), experts, likelihood)
+
+    def _unit_gradient(self, parts, sums):
+        """Gradient by gate, slopes in units of noise, and log variances.
+
+        The noise moves the slopes along; the penalty does not see it, being in its units.
+        """
+        total = self.data.total_weight
+        unit = parts.likelihood.pred_unit()
+        by_coef = parts.likelihood.expert_gradient(sums)
+        by_noise = parts.likelihood.flat_gradient(sums)
+        moved = 0.5 * np.sum(by_coef * parts.experts.coef, axis=0)
+        by_noise = by_noise + parts.likelihood.noise_gradient(moved)
+        ridge = parts.experts.penalty_gradient(parts.likelihood.dispersion)
+        gate = sums.gate / total - parts.gate.penalty_gradient()
+        experts = (by_coef - ridge) * unit
+        return np.concatenate([gate.ravel(), experts.ravel() / total, by_noise / total])
+
+    def _weights(self):
+        total = self.data.total_weight
+        dispersion = self.parts.likelihood.dispersion
+        experts = self.parts.experts.l1_weights(dispersion).reshape(self.parts.experts.coef.shape)
+        experts = experts * self.parts.likelihood.pred_unit()
+        rest = np.zeros(self.parts.likelihood.flat().size)
+        return np.concatenate([self.parts.gate.l1_weights(), experts.ravel() / total, rest])
+
+
 def _gradient(data, parts, sums):
     """Gradient of the objective by the flat parameters."""
     total = data.total_weight
     gate = sums.gate / total - parts.gate.penalty_gradient()
     experts = parts.likelihood.expert_gradient(sums) - parts.experts.penalty_gradient()
+    experts = experts * parts.experts.unit()
     likelihood = parts.likelihood.flat_gradient(sums)
     return np.concatenate([gate.ravel(), experts.ravel() / total, likelihood / total])
 
@@ -158,12 +226,14 @@ def _block_precondition(data, parts, sums):
         ]
     )
     likelihood = total / parts.likelihood.flat_curvature(sums)
+    unit = parts.experts.unit()
     sizes = np.cumsum([gate[0].shape[0] * len(gate), n_columns * n_experts * n_outputs])
 
     def apply(vector):
         first, second, third = np.split(vector, sizes)
         first = np.einsum("kde,ek->dk", gate, first.reshape(-1, n_experts))
-        second = np.einsum("jkde,ekj->dkj", experts, second.reshape(parts.experts.coef.shape))
+        second = second.reshape(parts.experts.coef.shape) / unit
+        second = np.einsum("jkde,ekj->dkj", experts, second) / unit
         return np.concatenate([first.ravel(), second.ravel(), likelihood * third])
 
     return apply
@@ -179,25 +249,30 @@ def _inverses(grams, ridge):
 
 
 def _diagonal_precondition(data, parts, sums):
-    """Diagonal of the EM Hessian, from the columns' mean squares."""
+    """Inverse of the diagonal of the EM Hessian."""
+    scale = _diagonal_scale(data, parts, sums)
+    return lambda vector: scale * vector
+
+
+def _diagonal_scale(data, parts, sums, unit=None):
+    """Inverse diagonal of the EM Hessian, from the columns' mean squares.
+
+    ``unit`` is that of the experts' parameters, by default that of `flat`.
+    """
     total = data.total_weight
     shape = parts.experts.coef.shape
     weight = data.weight[:, None] / total
     gate = sums.by_expert[:, -3] / total * data.gate_X.column_squares(weight) + parts.gate.ridge
     curvature = parts.likelihood.pred_curvature(sums) / total
     squares = data.X.column_squares(weight)[:, :, None]
-    experts = curvature * squares + parts.experts.ridge() / total
+    experts = curvature * squares
+    if not parts.experts.has_l1:
+        experts = experts + parts.experts.ridge() / total
+    experts = experts * np.square(parts.experts.unit() if unit is None else unit)
     likelihood = parts.likelihood.flat_curvature(sums) / total
     diagonal = [gate, np.broadcast_to(experts, shape), likelihood]
     floored = [np.maximum(part, 1e-3 * part.max(initial=0.0) + 1e-300) for part in diagonal]
-    scale = 1.0 / np.concatenate([part.ravel() for part in floored])
-    return lambda vector: scale * vector
-
-
-def _l1_weights(data, parts):
-    """Factors of absolute values in minus the objective, flat."""
-    gate, experts = parts.gate.l1_weights(), parts.experts.l1_weights() / data.total_weight
-    return np.concatenate([gate, experts, np.zeros(parts.likelihood.flat().size)])
+    return 1.0 / np.concatenate([part.ravel() for part in floored])
 
 
 def _shared_precondition(data, parts):

@@ -11,6 +11,8 @@ from ._ops import get_ops
 
 # Rows and columns that candidate splits are judged on.
 _MAX_ROWS, _MAX_COLUMNS = 4000, 24
+# Principal components among these columns where there are more.
+_N_COMPONENTS = 6
 _QUANTILES = (0.25, 0.5, 0.75)
 # EM iterations after a split.
 _STAGE_ITER, _STAGE_TOL = 15, 1e-4
@@ -89,9 +91,9 @@ def _candidates(data, parts, resp):
     """Splits (expert, direction (D,), threshold), the largest gain first."""
     rows = thinned(len(data.y), _MAX_ROWS)
     gate_X = data.gate_X
-    Z = gate_X.on(gate_X.X[rows])
-    Z, directions = _columns(Z, data.weight[rows])
     residual = _residual(data, parts, rows)
+    design = gate_X.on(gate_X.X[rows])
+    Z, directions = _columns(design, residual, resp[rows] * data.weight[rows, None])
     found = []
     for k in range(resp.shape[1]):
         weight = resp[rows, k] * data.weight[rows]
@@ -106,26 +108,46 @@ def _candidates(data, parts, resp):
     return [split[1:] for split in found]
 
 
-def _columns(design, weight):
+def _columns(design, residual, weights):
     """Columns (m, q + 1) to split along and to fit on, and their directions (q, D).
 
-    The features themselves where they are few, else their principal components.
+    The features themselves where they are few; else those that residuals (m, K, P) and
+    their squares depend on most, and a few principal components.
     """
     n_columns = design.shape[1] - 1
     if n_columns <= _MAX_COLUMNS:
-        Z = _dense(design)
-        return Z, np.eye(n_columns, n_columns + 1)
-    rng = np.random.RandomState(0)
-    basis = rng.normal(size=(design.shape[1], _MAX_COLUMNS))
-    for _ in range(3):  # subspace iteration
+        return _dense(design), np.eye(n_columns, n_columns + 1)
+    basis = np.zeros((design.shape[1], _MAX_COLUMNS))
+    screened = _screened(design, residual, weights, _MAX_COLUMNS - _N_COMPONENTS)
+    basis[screened, np.arange(len(screened))] = 1.0
+    basis[:, len(screened) :] = _principal(design, weights.sum(axis=1), _N_COMPONENTS)
+    Z = design.dot(basis)
+    weight = weights.sum(axis=1)
+    spread = np.sqrt(np.maximum(weight @ np.square(Z) / weight.sum(), 1e-300))
+    return np.column_stack([Z / spread, np.ones(len(Z))]), (basis / spread).T
+
+
+def _screened(design, residual, weights, n_kept):
+    """Columns with the strongest linear association with residuals or their squares."""
+    found = np.zeros(design.shape[1] - 1)
+    for target in (residual, np.square(residual)):
+        total = np.maximum(weights.sum(axis=0), 1e-300)[:, None]
+        mean = np.einsum("mk,mkp->kp", weights, target) / total
+        weighted = weights[:, :, None] * (target - mean)
+        size = np.sqrt(np.maximum(np.einsum("mkp,mkp->kp", weighted, target - mean), 1e-300))
+        slopes = design.transposed_dot((weighted / size).reshape(len(target), -1))[:-1]
+        found = np.maximum(found, np.abs(slopes).max(axis=1))
+    return np.argsort(-found, kind="stable")[:n_kept]
+
+
+def _principal(design, weight, n_components):
+    """Leading principal directions (D, n_components), by subspace iteration."""
+    basis = np.random.RandomState(0).normal(size=(design.shape[1], n_components))
+    for _ in range(3):
         image = design.transposed_dot(weight[:, None] * design.dot(basis))
         image[-1] = 0.0
         basis = np.linalg.qr(image)[0]
-    Z = design.dot(basis)
-    spread = np.sqrt(np.maximum(weight @ np.square(Z) / weight.sum(), 1e-300))
-    kept = spread >= 1e-6 * spread.max()  # the rest is rounding: rows of low rank
-    Z, basis, spread = Z[:, kept], basis[:, kept], spread[kept]
-    return np.column_stack([Z / spread, np.ones(len(Z))]), (basis / spread).T
+    return basis
 
 
 def _dense(design):

@@ -39,7 +39,11 @@ def gram_preconditioner(design, weight, curvature, ridge, n_blocks):
         return lambda vector: (vector.reshape(n_columns, n_blocks) / diagonal).ravel()
     gram = curvature * design.total_gram(weight)
     penalty += 1e-8 * np.trace(gram) / n_columns  # keeps collinear columns solvable
-    factor = scipy.linalg.cho_factor(gram + np.diag(penalty), lower=True)
+    key = (curvature, ridge)
+    if design.factor is None or design.factor[0] is not weight or design.factor[1] != key:
+        found = scipy.linalg.cho_factor(gram + np.diag(penalty), lower=True)
+        design.factor = (weight, key, found)
+    factor = design.factor[2]
 
     def apply(vector):
         return scipy.linalg.cho_solve(factor, vector.reshape(n_columns, n_blocks)).ravel()

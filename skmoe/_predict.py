@@ -112,11 +112,11 @@ class MixturePredictions:
         """Mean or class probabilities (n, P) of the routed mixture."""
         X = self._rows(X)
         if can_predict(self._parts):
-            gate_X = numbers_for_gate(self, X, self._gate_columns)
+            expert_X = self._expert_rows(X)
             same = same_columns(self._gate_columns, self._expert_columns)
+            gate_X = expert_X if same else numbers_for_gate(self, X, self._gate_columns)
             # The gate takes NaN for the average, which raw coefficients cannot.
             if same or sp.issparse(gate_X) or np.isfinite(gate_X).all():
-                expert_X = gate_X if same else self._expert_rows(X)
                 predictor = LinearPredictor(self._parts, self.top_k, is_classifier(self))
                 return predictor(gate_X, expert_X)
         log_weights, pred, _ = self._checked_mixture(X)

@@ -87,9 +87,15 @@ def _resume(data, result):
 
 
 def one_expert_variance(data):
-    """Residual variance (m,) of one linear expert; data with a view as X."""
-    experts = LinearExpert().collection(1).start(data)
+    """Residual variance (m,) of one linear expert; data with a view as X.
+
+    Where columns are many for the rows, residuals say nothing, and the variance of the
+    target takes their place.
+    """
     spread = np.square(data.y_scale)
+    if data.total_weight < 2 * data.X.shape[1]:
+        return spread
+    experts = LinearExpert().collection(1).start(data)
     pred = experts.fit_predict(data, np.ones((len(data.y), 1)), spread[None, :])
     squares = np.square(data.y - pred[:, 0])
     return np.maximum(data.weight @ squares / data.total_weight, 1e-8 * spread)

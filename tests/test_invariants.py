@@ -216,7 +216,6 @@ def test_scaled_and_shifted_target_gives_scaled_and_shifted_predictions(seed, fa
     assert_equivariant(seed, factor, shift, accelerate=False)
 
 
-@pytest.mark.xfail(reason="SQUAREM measures coefficients in units of y")
 @pytest.mark.parametrize("seed", range(3))
 def test_accelerated_em_does_not_depend_on_the_units_of_the_target(seed):
     for factor in (1e-3, 0.25, 1e3):

@@ -188,7 +188,6 @@ def test_flat_parameters_come_back():
     assert_array_equal(copy.experts.coef, parts.experts.coef)
 
 
-@pytest.mark.xfail(reason="the gradient moves each variance by itself")
 def test_joint_training_with_one_variance_for_all():
     data = make_data("regression", 0, True, False)
     parts = linear_parts(data, 3, likelihood=Gaussian(shared=True))

@@ -5,6 +5,7 @@ import numbers
 import numpy as np
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import FeatureUnion, Pipeline
@@ -152,9 +153,15 @@ def _input_tag(estimator, tag):
         return all(_member_tag(part, tag) for _, part in estimator.transformer_list)
     try:
         tags = get_tags(estimator)
-        return bool(tags.no_validation or getattr(tags.input_tags, tag))
+        unsaid = tag == "sparse" and not _says_sparse()
+        return bool(unsaid or tags.no_validation or getattr(tags.input_tags, tag))
     except (AttributeError, TypeError, ValueError):  # no tags: not an estimator
         return False
+
+
+def _says_sparse():
+    """Whether scikit-learn's tags tell of sparse input; those of 1.6.0 never do."""
+    return get_tags(LinearRegression()).input_tags.sparse
 
 
 def _member_tag(part, tag):

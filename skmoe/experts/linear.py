@@ -37,7 +37,15 @@ class LinearExpert(BaseEstimator):
         features.
     l1_ratio : float, default=0.0
         Share of the penalty that is :math:`\alpha |\beta_k|_1` instead (elastic net); it
-        removes features from experts, which pays where most columns are noise.
+        removes features from experts, which pays where most columns are noise. In
+        regression, slopes are then penalised in units of the noise of their expert, as
+        in Staedler et al. (2010): else the noise could shrink to nothing unpunished.
+        Needs ``solver="gradient"``.
+
+    References
+    ----------
+    Staedler, N., Buehlmann, P. and van de Geer, S. (2010). L1-penalization for mixture
+    regression models. Test 19, 209-256.
 
     Examples
     --------
@@ -151,7 +159,7 @@ class LinearExperts:
 
     def additive(self, data):
         """Whether sums over rows (Gram matrices) suffice and are no larger than the data."""
-        return not self._net.has_l1 and fits_gram(data.X, self.n_experts)
+        return not self.has_l1 and fits_gram(data.X, self.n_experts)
 
     def predict(self, X, rows=None):
         """Predict the mean of each expert.
@@ -180,31 +188,35 @@ class LinearExperts:
         return np.ascontiguousarray(slopes.T).reshape(*shape, -1), intercept.reshape(shape)
 
     def flat(self):
-        """Coefficients of standardised features, flat."""
-        return self.coef.ravel()
+        """Coefficients of standardised features, in units of the target, flat."""
+        return (self.coef / self._y_scale).ravel()
+
+    def unit(self):
+        """What a flat parameter of one means: (m,)."""
+        return self._y_scale
 
     def with_flat(self, values):
         """A copy with other coefficients."""
         fresh = copy.copy(self)
-        fresh.coef = values.reshape(self.coef.shape)
+        fresh.coef = values.reshape(self.coef.shape) * self._y_scale
         return fresh
 
     def ridge(self):
         """Factor of ``coef ** 2 / 2`` in `penalty`, by output: (m,)."""
-        return self._net.ridge
+        return self._net().ridge
 
-    def penalty_gradient(self):
+    def penalty_gradient(self, dispersion=None):
         """Gradient of the smooth part of `penalty`: (D, K, m)."""
-        return self._net.smooth_gradient(self.coef)
+        return self._net(dispersion).smooth_gradient(self.coef)
 
-    def l1_weights(self):
+    def l1_weights(self, dispersion=None):
         """Factors of absolute values in `penalty`, flat."""
-        return self._net.l1_weights(self.coef).ravel()
+        return self._net(dispersion).l1_weights(self.coef).ravel()
 
     @property
     def has_l1(self):
         """Whether the penalty has an L1 part."""
-        return self._net.has_l1
+        return self.alpha * self.l1_ratio > 0.0
 
     def fit_predict(self, data, resp, dispersion):
         """One M-step and the fitted values.
@@ -287,9 +299,9 @@ class LinearExperts:
         self.coef = coef
         return squares
 
-    def penalty(self):
+    def penalty(self, dispersion=None):
         """What the sum of the log-likelihood loses to the penalty."""
-        return self._net.value(self.coef)
+        return self._net(dispersion).value(self.coef)
 
     def n_parameters(self):
         """Number of coefficients."""
@@ -317,11 +329,12 @@ class LinearExperts:
         return Design(X, self._center, self._scale)
 
     def _ridge(self, dispersion):
-        return dispersion * self._net.ridge
+        return dispersion * self._net().ridge
 
-    @property
-    def _net(self):
-        return ElasticNet(self.alpha, self.l1_ratio, self._y_scale)
+    def _net(self, dispersion=None):
+        """The penalty: in units of the target, or of the noise if it has an L1 part."""
+        unit = np.sqrt(dispersion) if self.has_l1 else self._y_scale
+        return ElasticNet(self.alpha, self.l1_ratio, unit)
 
     def _sum_up(self, data, resp):
         total = None
@@ -339,12 +352,13 @@ class LinearExperts:
         shape, total = self.coef.shape, data.total_weight
 
         def loss(flat):
-            fresh = self.with_flat(flat)
+            fresh = copy.copy(self)
+            fresh.coef = flat.reshape(shape)
             error = data.y[:, None, :] - fresh.predict(data.X)
             weighted = weights * error
             gradient = -data.X.transposed_dot(weighted.reshape(len(error), -1)).reshape(shape)
-            gradient += fresh.penalty_gradient()
-            value = 0.5 * np.sum(weighted * error) + fresh.penalty()
+            gradient += fresh.penalty_gradient(dispersion)
+            value = 0.5 * np.sum(weighted * error) + fresh.penalty(dispersion)
             return value / total, gradient.ravel() / total
 
         curvature = np.maximum(weights.sum(axis=0), 1e-300) / total
@@ -352,7 +366,7 @@ class LinearExperts:
         found = minimize_l1(
             loss,
             self.coef.ravel(),
-            self.l1_weights() / total,
+            self.l1_weights(dispersion) / total,
             precondition=lambda vector: scale * vector,
             max_iter=_L1_STEPS,
             tol=1e-10,

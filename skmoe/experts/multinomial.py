@@ -98,6 +98,10 @@ class MultinomialExperts:
         """Coefficients of standardised features, flat."""
         return self.coef.ravel()
 
+    def unit(self):
+        """What a flat parameter of one means."""
+        return np.ones(1)
+
     def with_flat(self, values):
         """A copy with other coefficients."""
         fresh = copy.copy(self)
@@ -108,11 +112,11 @@ class MultinomialExperts:
         """Factor of ``coef ** 2 / 2`` in `penalty`, by class: (C,)."""
         return np.full(self.n_classes, float(self._net.ridge))
 
-    def penalty_gradient(self):
+    def penalty_gradient(self, dispersion=None):
         """Gradient of the smooth part of `penalty`: (D, K, C)."""
         return self._net.smooth_gradient(self.coef)
 
-    def l1_weights(self):
+    def l1_weights(self, dispersion=None):
         """Factors of absolute values in `penalty`, flat."""
         return self._net.l1_weights(self.coef).ravel()
 
@@ -169,7 +173,7 @@ class MultinomialExperts:
         self.coef, self._fresh = found.x.reshape(shape), False
         return self.predict(data.X)
 
-    def penalty(self):
+    def penalty(self, dispersion=None):
         """What the sum of the log-likelihood loses to the penalty."""
         return self._net.value(self.coef)
 

@@ -135,7 +135,7 @@ class SoftmaxGate(BaseEstimator):
         if getattr(self, "n_experts_", None) != resp.shape[1]:
             return self.fit(X, resp, sample_weight)
         sample_weight = np.ones(len(resp)) if sample_weight is None else sample_weight
-        return self._descend(self._design(X), resp, sample_weight, _INNER_ITER, 1e-10)
+        return self._descend(self._design(X), resp, sample_weight, _INNER_ITER, 1e-14)
 
     def log_proba(self, X):
         """Logarithm of the probability of each expert.

@@ -154,30 +154,41 @@ class Gaussian(BaseEstimator):
     # -- gradient: flat parameters are the logarithms of the variances --------------------
 
     def flat(self):
-        """Return logarithms of the variances, flat."""
-        return np.log(self._variance).ravel()
+        """Return logarithms of the free variances, flat."""
+        return np.log(self._variance[:1] if self.shared else self._variance).ravel()
 
     def with_flat(self, values):
         """A copy with other parameters."""
         fresh = copy.copy(self)
         floor = np.log(1e-16 * self._base)
-        values = np.maximum(values.reshape(self._variance.shape), floor)
-        fresh._variance = np.exp(np.minimum(values, 600.0))
+        values = np.clip(values.reshape(-1, len(self._base)), floor, 600.0)
+        fresh._variance = np.tile(np.exp(values), (len(self._variance) // len(values), 1))
         return fresh
 
     def flat_gradient(self, sums):
         """Gradient of log-likelihood and log-prior by the flat parameters."""
         prior = _FLOOR_ROWS * self.floor * self._base / self._variance
-        return 0.5 * ((sums.squares / self._variance + prior) - sums.weight[:, None]).ravel()
+        gradient = 0.5 * ((sums.squares / self._variance + prior) - sums.weight[:, None])
+        return gradient.sum(axis=0) if self.shared else gradient.ravel()
 
     def flat_curvature(self, sums):
         """Diagonal of the expected negative Hessian by the flat parameters."""
-        curvature = np.maximum(0.5 * sums.weight, 1e-6 * sums.weight.sum())
-        return np.repeat(curvature, self._variance.shape[1])
+        weight = np.maximum(sums.weight, 1e-6 * sums.weight.sum())
+        if self.shared:
+            weight = weight.sum(keepdims=True)
+        return 0.5 * np.repeat(weight, self._variance.shape[1])
+
+    def noise_gradient(self, by_variance):
+        """Turn sums (K, m) by expert into derivatives by the flat parameters."""
+        return by_variance.sum(axis=0) if self.shared else by_variance.ravel()
 
     def expert_gradient(self, sums):
         """Gradient of the log-likelihood by the coefficients of experts: (D, K, m)."""
         return sums.experts / self._variance
+
+    def pred_unit(self):
+        """Noise (K, m): the unit in which an L1 penalty measures slopes."""
+        return np.sqrt(self._variance)
 
     def pred_curvature(self, sums):
         """Sum over rows of the expected curvature by the prediction: (K, m)."""
