@@ -86,7 +86,8 @@ def as_numbers(X, *, estimator, dtype=(np.float64, np.float32)):
         Kept as they are.
     """
     if is_frame(X):
-        return X.to_numpy(dtype=np.float64, na_value=np.nan)
+        # Rows together, so that a frame rounds as the same numbers in an array do.
+        return np.ascontiguousarray(X.to_numpy(dtype=np.float64, na_value=np.nan))
     if (isinstance(X, np.ndarray) and X.dtype in dtype) or sp.issparse(X):
         return X
     return check_array(

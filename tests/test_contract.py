@@ -15,6 +15,7 @@ from sklearn.ensemble import (
 )
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -195,21 +196,23 @@ def test_metadata_routing(experts):
         scaler = StandardScaler().set_fit_request(sample_weight=False)
         pipeline = make_pipeline(scaler, model)
         got = clone(pipeline).fit(X, Y, sample_weight=weight).predict(X)
-        search = GridSearchCV(pipeline, {"moeregressor__n_experts": [2]}, cv=2)
+        scoring = get_scorer("r2").set_score_request(sample_weight=True)
+        grid = {"moeregressor__n_experts": [2]}
+        search = GridSearchCV(pipeline, grid, cv=2, scoring=scoring)
         search.fit(X, Y, sample_weight=weight)
         params = {"sample_weight": weight}
-        scores = cross_validate(pipeline, X, Y, cv=2, params=params)["test_score"]
+        scores = cross_validate(pipeline, X, Y, cv=2, params=params, scoring=scoring)
     Z = StandardScaler().fit_transform(X)
     expected = clone(plain).fit(Z, Y, sample_weight=weight).predict(Z)
     np.testing.assert_array_equal(got, expected)
     np.testing.assert_array_equal(search.predict(X), expected)
-    np.testing.assert_allclose(search.cv_results_["mean_test_score"], scores.mean())
+    np.testing.assert_allclose(search.cv_results_["mean_test_score"], scores["test_score"].mean())
     half = slice(0, N // 2), slice(N // 2, N)
     for number, (test, train) in enumerate([half, half[::-1]]):
         scaler = StandardScaler().fit(X[train])
         fitted = clone(plain).fit(scaler.transform(X[train]), Y[train], weight[train])
         score = fitted.score(scaler.transform(X[test]), Y[test], weight[test])
-        np.testing.assert_allclose(scores[number], score)
+        np.testing.assert_allclose(scores["test_score"][number], score)
 
 
 def test_weights_that_are_not_requested_are_refused():

@@ -23,7 +23,7 @@ COUNTS = rng.randint(0, 4, size=N)
 
 TREE = DecisionTreeRegressor(max_depth=2, random_state=0)
 TREE_C = DecisionTreeClassifier(max_depth=2, random_state=0)
-LOGISTIC = LogisticRegression(solver="newton-cholesky", tol=1e-8)
+LOGISTIC = LogisticRegression(tol=1e-8, max_iter=1000)
 FROM_RESP = {"n_init": 1, "cross_fit": None, "max_iter": 12, "random_state": 0}
 MODELS = {
     "linear": (MoERegressor(n_experts=K, **FROM_RESP), Y),

@@ -53,7 +53,8 @@ def final_parts(estimator):
         parts = [part for _, part in estimator.estimators if not isinstance(part, str)]
         final = getattr(estimator, "final_estimator", None)
         return parts if final is None else [*parts, final]
-    inner = getattr(estimator, "estimator", None)
+    # RegressorChain had it as base_estimator before scikit-learn 1.7.
+    inner = getattr(estimator, "estimator", getattr(estimator, "base_estimator", None))
     return [inner] if hasattr(inner, "fit") else []
 
 
