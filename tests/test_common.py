@@ -49,7 +49,7 @@ FOLDS = (
 )
 ROUNDING = (
     "the check wants 1e-7 on 15 rows of 30 columns, which experts fit exactly: starts tie, and "
-    "rounding decides between them; test_contract.py tests it from a given start"
+    "flat objectives amplify rounding; test_fit.py tests it from given responsibilities"
 )
 
 
