@@ -43,7 +43,7 @@ from .experts.estimators import (
     accepts_sparse,
     make_folds,
 )
-from .solvers import Gradient
+from .solvers import EM, Gradient
 
 # Optimism per row above which responsibilities are computed out of fold.
 _MAX_OPTIMISM = 0.05
@@ -248,6 +248,11 @@ class BaseMoE(MixturePredictions, _BaseComposition):
                 f"solver={self.solver!r} trains linear experts only, but experts are "
                 f"{', '.join(type(t).__name__ for t in plan.templates)}; use solver='em'."
             )
+        if isinstance(solver, EM) and plan.linear is not None and plan.linear.l1_ratio > 0.0:
+            raise ValueError(
+                f"solver={self.solver!r} cannot train LinearExpert(l1_ratio="
+                f"{plan.linear.l1_ratio}); use solver='gradient' or l1_ratio=0."
+            )
         return solver
 
     def _fit_linear(self, data, plan, gate, likelihood, solver, last, given, rng):
@@ -337,7 +342,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
             )
         if not result.converged and self.max_iter > 1:
             warnings.warn(
-                f"EM did not converge in max_iter={self.max_iter} iterations; raise max_iter or "
+                f"The fit did not converge in max_iter={self.max_iter} iterations; raise max_iter or "
                 f"tol, or scale the target.",
                 ConvergenceWarning,
                 stacklevel=5,

@@ -11,8 +11,9 @@ from ._ops import get_ops
 
 # Rows and columns that candidate splits are judged on.
 _MAX_ROWS, _MAX_COLUMNS = 4000, 24
-# Principal components among these columns where there are more.
-_N_COMPONENTS = 6
+# Where there are more: how many of these are principal components, and how many the
+# steepest of the experts.
+_N_COMPONENTS, _N_STEEP = 6, 8
 _QUANTILES = (0.25, 0.5, 0.75)
 # EM iterations after a split.
 _STAGE_ITER, _STAGE_TOL = 15, 1e-4
@@ -93,7 +94,8 @@ def _candidates(data, parts, resp):
     gate_X = data.gate_X
     residual = _residual(data, parts, rows)
     design = gate_X.on(gate_X.X[rows])
-    Z, directions = _columns(design, residual, resp[rows] * data.weight[rows, None])
+    weights = resp[rows] * data.weight[rows, None]
+    Z, directions = _columns(design, residual, weights, parts.experts, data.X)
     found = []
     for k in range(resp.shape[1]):
         weight = resp[rows, k] * data.weight[rows]
@@ -108,27 +110,33 @@ def _candidates(data, parts, resp):
     return [split[1:] for split in found]
 
 
-def _columns(design, residual, weights):
+def _columns(design, residual, weights, experts, expert_X):
     """Columns (m, q + 1) to split along and to fit on, and their directions (q, D).
 
-    The features themselves where they are few; else those that residuals (m, K, P) and
-    their squares depend on most, and a few principal components.
+    The features themselves where they are few; else those with the largest slopes, those
+    that residuals (m, K, P) and their squares depend on most, and principal components.
     """
     n_columns = design.shape[1] - 1
     if n_columns <= _MAX_COLUMNS:
         return _dense(design), np.eye(n_columns, n_columns + 1)
     basis = np.zeros((design.shape[1], _MAX_COLUMNS))
-    screened = _screened(design, residual, weights, _MAX_COLUMNS - _N_COMPONENTS)
-    basis[screened, np.arange(len(screened))] = 1.0
-    basis[:, len(screened) :] = _principal(design, weights.sum(axis=1), _N_COMPONENTS)
-    Z = design.dot(basis)
+    steep = np.empty(0, dtype=np.intp)
+    if expert_X.shape == (expert_X.shape[0], n_columns + 1):  # the same columns
+        slopes = np.abs(experts.coef[:-1]).max(axis=(1, 2))
+        steep = np.argsort(-slopes, kind="stable")[:_N_STEEP]
+    screened = _screened(design, residual, weights)
+    screened = screened[~np.isin(screened, steep)][: _MAX_COLUMNS - _N_COMPONENTS - len(steep)]
+    chosen = np.concatenate([steep, screened])
+    basis[chosen, np.arange(len(chosen))] = 1.0
     weight = weights.sum(axis=1)
+    basis[:, len(chosen) :] = _principal(design, weight, _MAX_COLUMNS - len(chosen))
+    Z = design.dot(basis)
     spread = np.sqrt(np.maximum(weight @ np.square(Z) / weight.sum(), 1e-300))
     return np.column_stack([Z / spread, np.ones(len(Z))]), (basis / spread).T
 
 
-def _screened(design, residual, weights, n_kept):
-    """Columns with the strongest linear association with residuals or their squares."""
+def _screened(design, residual, weights):
+    """Columns, those first that have the strongest linear association with residuals or squares."""
     found = np.zeros(design.shape[1] - 1)
     for target in (residual, np.square(residual)):
         total = np.maximum(weights.sum(axis=0), 1e-300)[:, None]
@@ -137,7 +145,7 @@ def _screened(design, residual, weights, n_kept):
         size = np.sqrt(np.maximum(np.einsum("mkp,mkp->kp", weighted, target - mean), 1e-300))
         slopes = design.transposed_dot((weighted / size).reshape(len(target), -1))[:-1]
         found = np.maximum(found, np.abs(slopes).max(axis=1))
-    return np.argsort(-found, kind="stable")[:n_kept]
+    return np.argsort(-found, kind="stable")
 
 
 def _principal(design, weight, n_components):

@@ -1,0 +1,103 @@
+"""The elastic net of gate and linear experts, and the descent that it needs."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from skmoe import MoEClassifier, MoERegressor
+from skmoe._owlqn import minimize_l1, pseudo_gradient
+from skmoe._penalty import ElasticNet
+from skmoe.datasets import make_moe_classification, make_moe_regression
+from skmoe.experts import LinearExpert
+from skmoe.gates import SoftmaxGate
+
+
+def lasso(seed=0, n_rows=60, n_columns=8):
+    rng = np.random.RandomState(seed)
+    A, b = rng.normal(size=(n_rows, n_columns)), rng.normal(size=n_rows)
+    weights = np.full(n_columns, 12.0)
+    weights[-1] = 0.0
+
+    def fun(x):
+        error = A @ x - b
+        return 0.5 * error @ error + weights @ np.abs(x), A.T @ error
+
+    return fun, weights, n_columns
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_lasso_satisfies_the_conditions_of_an_optimum(seed):
+    fun, weights, n_columns = lasso(seed)
+    found = minimize_l1(fun, np.ones(n_columns), weights, max_iter=500, tol=1e-15)
+    gradient = fun(found.x)[1]
+    active = found.x != 0.0
+    assert 0 < active.sum() < n_columns
+    assert_allclose(gradient[active], -(weights * np.sign(found.x))[active], atol=1e-5)
+    assert np.all(np.abs(gradient[~active]) <= weights[~active] + 1e-5)
+
+
+def test_descent_never_rises():
+    fun, weights, n_columns = lasso()
+    values = []
+    minimize_l1(fun, np.ones(n_columns), weights, watch=lambda x, value: values.append(value))
+    assert np.all(np.diff(values) <= 0.0)
+
+
+def test_pseudo_gradient_at_zero_is_the_steepest_side():
+    slope = pseudo_gradient(np.zeros(3), np.array([-3.0, 0.5, 3.0]), np.ones(3))
+    assert_allclose(slope, [-2.0, 0.0, 2.0])
+
+
+def test_penalty_equals_its_formula():
+    coef = np.array([[1.0, -2.0], [0.5, 0.0], [9.0, 9.0]])  # the last row: intercepts
+    net = ElasticNet(alpha=3.0, l1_ratio=0.25, unit=2.0)
+    slopes = coef[:-1] / 2.0
+    expected = 3.0 * (0.25 * np.abs(slopes).sum() + 0.375 * np.square(slopes).sum())
+    assert_allclose(net.value(coef), expected)
+    assert_allclose(net.smooth_gradient(coef)[-1], 0.0)
+    assert_allclose(net.l1_weights(coef)[:-1], 3.0 * 0.25 / 2.0)
+
+
+def test_one_classifier_equals_lasso_logistic_regression():
+    X, y = make_moe_classification(300, 6, n_experts=2, n_classes=3, random_state=0)
+    X = StandardScaler().fit_transform(X)
+    model = MoEClassifier(LinearExpert(10.0, l1_ratio=1.0), 1, tol=1e-10, max_iter=2000)
+    model.fit(X, y)
+    other = LogisticRegression(C=0.1, l1_ratio=1.0, solver="saga", tol=1e-8, max_iter=20000)
+    other.fit(X, y)
+    assert_allclose(model.predict_proba(X), other.predict_proba(X), atol=2e-3)
+    assert np.mean(model.experts_[0].coef_ == 0.0) > 0.2
+
+
+def test_regression_satisfies_the_conditions_of_an_optimum():
+    # |X'e| / noise <= alpha in standardised columns, with equality where a slope is kept.
+    X, y = make_moe_regression(400, 10, n_experts=1, n_informative=3, random_state=1)
+    model = MoERegressor(LinearExpert(30.0, l1_ratio=1.0), 1, tol=1e-12, max_iter=3000)
+    model.fit(X, y)
+    Z = (X - X.mean(axis=0)) / X.std(axis=0)
+    force = Z.T @ (y - model.predict(X)) / model.likelihood_.scale_[0]
+    kept = model.experts_[0].coef_ != 0.0
+    assert 0 < kept.sum() < 10
+    assert_allclose(np.abs(force[kept]), 30.0, rtol=1e-3)
+    assert np.all(np.abs(force[~kept]) <= 30.0 * (1 + 1e-3))
+
+
+def test_mixture_drops_noise_columns_and_climbs():
+    X, y = make_moe_regression(600, 30, n_experts=2, n_informative=3, random_state=2)
+    ridge = MoERegressor(n_experts=2, random_state=0).fit(X[:300], y[:300])
+    lasso_experts = LinearExpert(6.0, l1_ratio=1.0)
+    gate = SoftmaxGate(5e-3, l1_ratio=1.0)
+    model = MoERegressor(lasso_experts, 2, gate=gate, max_iter=1000, random_state=0)
+    model.fit(X[:300], y[:300])
+    assert np.all(np.diff(model.history_["objective"][2:]) >= 0.0)
+    assert model.score(X[300:], y[300:]) > ridge.score(X[300:], y[300:])
+    assert np.mean(model.gate_.coef_ == 0.0) > 0.5
+
+
+def test_em_refuses_an_l1_penalty_of_linear_experts():
+    X, y = make_moe_regression(50, 2, n_experts=2, random_state=0)
+    model = MoERegressor(LinearExpert(l1_ratio=0.5), 2, solver="em")
+    with pytest.raises(ValueError, match=r"solver='em'.*l1_ratio.*solver='gradient'"):
+        model.fit(X, y)
