@@ -342,8 +342,8 @@ class BaseMoE(MixturePredictions, _BaseComposition):
             )
         if not result.converged and self.max_iter > 1:
             warnings.warn(
-                f"The fit did not converge in max_iter={self.max_iter} iterations; raise max_iter or "
-                f"tol, or scale the target.",
+                f"The fit did not converge in max_iter={self.max_iter} iterations; raise "
+                f"max_iter or tol.",
                 ConvergenceWarning,
                 stacklevel=5,
             )

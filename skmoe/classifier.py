@@ -88,7 +88,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     cross_fit_ : int or None
         Number of folds used in training.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Where X was a DataFrame with string column names.
 
     See Also

@@ -88,12 +88,13 @@ def test_mixture_drops_noise_columns_and_climbs():
     X, y = make_moe_regression(600, 30, n_experts=2, n_informative=3, random_state=2)
     ridge = MoERegressor(n_experts=2, random_state=0).fit(X[:300], y[:300])
     lasso_experts = LinearExpert(6.0, l1_ratio=1.0)
-    gate = SoftmaxGate(5e-3, l1_ratio=1.0)
+    gate = SoftmaxGate(2e-2, l1_ratio=1.0)
     model = MoERegressor(lasso_experts, 2, gate=gate, max_iter=1000, random_state=0)
     model.fit(X[:300], y[:300])
     assert np.all(np.diff(model.history_["objective"][2:]) >= 0.0)
     assert model.score(X[300:], y[300:]) > ridge.score(X[300:], y[300:])
-    assert np.mean(model.gate_.coef_ == 0.0) > 0.5
+    kept = (model.gate_.coef_ != 0.0).sum(axis=1)
+    assert 0 < kept.max() < 15
 
 
 def test_em_refuses_an_l1_penalty_of_linear_experts():
