@@ -14,3 +14,12 @@ def kernel(function):
     allocates nothing that depends on threads, shares no sums and checks nothing.
     """
     return numba.njit(cache=True, nogil=True, fastmath=_FASTMATH)(function)
+
+
+def inlined(function):
+    """Compile a function of scalars that kernels call; LLVM puts it into their loops.
+
+    Its sums stay in the order in which they are written, whatever the caller allows:
+    the parts of a constant in two pieces must not be added up.
+    """
+    return numba.njit(nogil=True, fastmath={"contract"})(function)

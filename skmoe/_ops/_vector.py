@@ -20,6 +20,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ._jit import inlined
+
 _FEATURES = llvmlite.binding.get_host_cpu_features()
 WIDTH = 8 if _FEATURES.get("avx512f", False) else 4
 ROWS = WIDTH
@@ -185,7 +187,7 @@ _C8, _C9, _C10, _C11, _C12, _C13 = _C[8:14]
 EXP_FLOOR = -60.0
 
 
-@numba.njit(nogil=True, fastmath={"contract"})
+@inlined
 def _vector_exp(x):
     x = max(x, EXP_FLOOR)
     n = math.floor(x * _LOG2_E + 0.5)
@@ -206,7 +208,7 @@ def _plain_exp(x):
 floored_exp = _vector_exp if COMPILED else _plain_exp
 
 
-@numba.njit(nogil=True, fastmath={"contract"})
+@inlined
 def _vector_log(x):
     bits = float_bits(x)
     # Exponent so that the rest lies in [sqrt(1/2), sqrt(2)).
