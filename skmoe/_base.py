@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
 
+from ._design import Design
 from ._door import enter
 from ._em import load
 from ._fit import FitData, Monitor, Parts
@@ -232,6 +233,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
                 part.set_params(**present.get_params(deep=False))
         if plan.linear is not None:
             parts.experts.alpha = plan.linear.alpha
+            parts.experts.l1_ratio = plan.linear.l1_ratio
         return parts, resp
 
     def _resolve_solver(self, plan, gate):
@@ -266,15 +268,16 @@ class BaseMoE(MixturePredictions, _BaseComposition):
             tol = 1e-5 if self.tol is None else self.tol
             return Monitor(tol, self.max_iter, solver.patience, self.verbose, label)
 
-        if given is not None:
-            parts = make_parts(n_experts) if last is None else last
-            with single_blas:
-                return data, run(solver.fit, data, parts, new_monitor(""), given)
         kinds = start_kinds(self.init, self.n_init)
         with single_blas:
-            return data, fit_from_starts(
-                data, make_parts, n_experts, kinds, new_monitor, rng, solver.fit
-            )
+            if given is None and isinstance(data.gate_X, Design):
+                return data, fit_from_starts(
+                    data, make_parts, n_experts, kinds, new_monitor, rng, solver.fit
+                )
+            if given is None:  # starts are looked for in a view, which this gate has not
+                given = surrogate_start(data, likelihood, n_experts, kinds, rng)
+            parts = make_parts(n_experts) if last is None else last
+            return data, run(solver.fit, data, parts, new_monitor(""), given)
 
     def _fit_foreign(self, data, plan, gate, likelihood, solver, last, given, rng):
         n_experts = plan.n_experts
