@@ -1,68 +1,62 @@
 """Time of a pass and of a fit, and peak memory, against n, d and K.
 
 Every row is measured in a process of its own, so that peak memory is its own; memory is
-given above that of a process that only imports. ``--full`` goes to 10 million rows.
+counted above the features and targets. ``--full`` goes to 10 million rows.
 """
 
 import argparse
 import json
-import time
+import warnings
 
 import common
 import numpy as np
+import problems
+import scipy.sparse as sp
+
+from skmoe import MoERegressor
+from skmoe._sweep import Sweeper
 
 
 def measure(n, d, n_experts, kind):
-    """CPU seconds of an EM pass and of a fit; peak memory above the data."""
-    import problems
-
-    from skmoe import MoERegressor
-    from skmoe._sweep import Sweeper
-
+    """CPU seconds of a pass or a fit; peak memory above the data."""
     problems.make_start(problems.regression(300, 3, 2), "noisy")  # compiles
     problem = _sparse_problem(n, d) if kind == "sparse" else problems.regression(n, d, n_experts)
     X, y = problem.X, problem.y
-    if kind == "fit":
-        held = common.peak_memory()
-        model = MoERegressor(n_experts=n_experts, n_init=1, init="random", tol=0.0, max_iter=10)
-        model.set_params(verbose=0)
-        seconds, _, _ = common.clocks(lambda: _quiet(model.fit, X, y))
-        bytes_ = X.nbytes + y.nbytes
-        return {"seconds": seconds, "MiB": common.peak_memory() - held, "data MiB": bytes_ / 2**20}
-    held = common.peak_memory()
+    stored = X.data.nbytes + X.indices.nbytes if kind == "sparse" else X.nbytes
+    measured = _fit if kind == "fit" else _passes
+    seconds, memory = common.memory_of(lambda: measured(X, y, n_experts))
+    return {"seconds": seconds, "MiB": memory, "data MiB": (stored + y.nbytes) / 2**20}
+
+
+def _fit(X, y, n_experts):
+    """CPU seconds of ten iterations from one random start."""
+    model = MoERegressor(n_experts=n_experts, n_init=1, init="random", tol=0.0, max_iter=10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return common.clocks(lambda: model.fit(X, y))[0]
+
+
+def _passes(X, y, n_experts):
+    """Median CPU seconds of a pass, with Grams where features are dense."""
     data = problems.fit_data(X, y)
     parts = problems.new_parts(data, n_experts)
-    parts.gate._set(data.gate_X, np.random.default_rng(0).normal(size=(d + 1, n_experts)) * 0.1)
-    sweeps, grams = Sweeper(data), kind != "sparse"
+    coef = np.random.default_rng(0).normal(size=(data.gate_X.shape[1], n_experts))
+    parts.gate._set(data.gate_X, 0.1 * coef)
+    sweeps, times = Sweeper(data), []
+    grams = not data.X.is_sparse
     sweeps(parts, grams=grams)
-    times = []
     while len(times) < 5 or (sum(times) < 1.0 and len(times) < 200):
-        began = time.process_time()
-        sweeps(parts, grams=grams)
-        times.append(time.process_time() - began)
-    stored = X.data.nbytes + X.indices.nbytes if kind == "sparse" else X.nbytes
-    row = {"seconds": float(np.median(times)), "MiB": common.peak_memory() - held}
-    return row | {"data MiB": (stored + y.nbytes) / 2**20}
+        times.append(common.clocks(lambda: sweeps(parts, grams=grams))[0])
+    return float(np.median(times))
 
 
 def _sparse_problem(n, d, n_stored=20):
-    import problems
-    import scipy.sparse as sp
-
     rng = np.random.default_rng(0)
     indices = rng.integers(0, d, size=n * n_stored)
     X = sp.csr_matrix((rng.normal(size=n * n_stored), indices, np.arange(n + 1) * n_stored))
     X.resize(n, d)
     X.sum_duplicates()
     return problems.Problem("sparse", X, X @ rng.normal(size=d), np.zeros((n, 1)))
-
-
-def _quiet(function, *args):
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return function(*args)
 
 
 def slope(rows, key):

@@ -62,10 +62,27 @@ def median_cpu(times):
     return {name: float(np.median(pairs[:, 0])) for name, pairs in times.items()}
 
 
-def peak_memory():
-    """Most memory that this process ever held, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+def memory_of(function):
+    """What a call returns, and the most memory it held above what was held before, in MiB.
+
+    Where the system cannot forget an earlier peak (only Linux can), the figure counts from
+    that peak.
+    """
+    status, forget = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not forget.exists():
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+        result = function()
+        return result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit - before
+
+    def kibibytes(name):
+        lines = status.read_text().splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(name))
+
+    forget.write_text("5")
+    before = kibibytes("VmRSS")
+    result = function()
+    return result, (kibibytes("VmHWM") - before) / 2**10
 
 
 def in_fresh_process(script, *args, timeout=600):
