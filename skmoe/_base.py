@@ -268,13 +268,14 @@ class BaseMoE(MixturePredictions, _BaseComposition):
             tol = 1e-5 if self.tol is None else self.tol
             return Monitor(tol, self.max_iter, solver.patience, self.verbose, label)
 
-        kinds = start_kinds(self.init, self.n_init)
         with single_blas:
-            if given is None and isinstance(data.gate_X, Design):
-                return data, fit_from_starts(
-                    data, make_parts, n_experts, kinds, new_monitor, rng, solver.fit
-                )
-            if given is None:  # starts are looked for in a view, which this gate has not
+            if given is None:
+                kinds = start_kinds(self.init, self.n_init)
+                if isinstance(data.gate_X, Design):
+                    return data, fit_from_starts(
+                        data, make_parts, n_experts, kinds, new_monitor, rng, solver.fit
+                    )
+                # Starts are looked for in a view, which this gate does not have.
                 given = surrogate_start(data, likelihood, n_experts, kinds, rng)
             parts = make_parts(n_experts) if last is None else last
             return data, run(solver.fit, data, parts, new_monitor(""), given)
