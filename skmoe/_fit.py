@@ -128,8 +128,7 @@ def make_result(parts, monitor, resp=None, unexplained=0):
 
 def objective_value(data, sum_loglik, parts):
     """The penalised mean log-likelihood that is climbed and monitored."""
-    penalty = parts.experts.penalty(parts.likelihood.dispersion)
-    inside = sum_loglik - penalty + parts.likelihood.log_prior()
+    inside = sum_loglik - parts.experts.penalty() + parts.likelihood.log_prior()
     gate_penalty = parts.gate.penalty() if hasattr(parts.gate, "penalty") else 0.0
     return inside / data.total_weight + data.log_unit - gate_penalty
 
@@ -209,6 +208,15 @@ class Monitor:
         self.converged = self._still >= self.patience
         self._show(objective, load)
         return better
+
+    def record(self, objective, seconds, passes, load):
+        """Take over an iterate from another monitor, without judging it."""
+        before = self.history["seconds"][-1] if self.n_iter else 0.0
+        self.history["objective"].append(objective)
+        self.history["seconds"].append(max(before, time.perf_counter() - self._began))
+        self.history["passes"].append(passes)
+        self.history["load"].append(load)
+        self._show(objective, load)
 
     @property
     def stop(self):

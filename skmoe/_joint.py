@@ -1,14 +1,18 @@
 """Joint gradient training of gate, experts and dispersions on one objective."""
 
+import copy
+
 import numpy as np
 
 from ._em import fit_em, is_additive, require
-from ._fit import Parts, make_result, objective_value
+from ._fit import Monitor, Parts, make_result, objective_value
 from ._lbfgs import minimize
 from ._owlqn import minimize_l1
 from ._precondition import gram_preconditioner
 from ._sweep import Sweeper
 
+# With an L1 penalty: iterations between renewals of the noise, and when it has settled.
+_STAGE_ITER, _NOISE_TOL = 15, 1e-2
 # EM goes on for as long as each rise is at most this share of the one before.
 _FAST_RATIO = 0.6
 
@@ -49,9 +53,10 @@ def fit_joint(data, parts, monitor, resp, *, warm_up=20, renew_every=10, memory=
     if monitor.stop:
         return result
     parts = Parts(result.gate, result.experts, result.likelihood)
-    kind = _SparseDescent if parts.gate.has_l1 or parts.experts.has_l1 else _Descent
-    descent = kind(data, parts, monitor, renew_every, additive, result.unexplained)
-    found = descent.run(monitor.max_iter - monitor.n_iter, memory)
+    if parts.gate.has_l1 or parts.experts.has_l1:
+        return _fit_sparse(data, parts, monitor, renew_every, memory, result.unexplained)
+    descent = _Descent(data, parts, monitor, renew_every, additive, result.unexplained)
+    found = minimize(descent.loss, parts.flat(), **descent.options(memory))
     monitor.converged |= found.converged
     return make_result(descent.kept, monitor, None, descent.unexplained)
 
@@ -81,15 +86,12 @@ class _Descent:
         self.passes = 0
         self.kept, self.unexplained = parts, unexplained
 
-    def run(self, max_iter, memory):
-        """Minimise; returns what the optimiser found."""
-        return minimize(self.loss, self.parts.flat(), **self._options(max_iter, memory))
-
-    def _options(self, max_iter, memory):
+    def options(self, memory):
+        """What both optimisers are given."""
         return {
             "renew": self.renew,
             "watch": self.watch,
-            "max_iter": max_iter,
+            "max_iter": self.monitor.max_iter - self.monitor.n_iter,
             "tol": 1e-13,
             "memory": memory,
         }
@@ -132,68 +134,61 @@ class _Descent:
         return next(seen for seen in self.seen if seen[0] is flat)
 
 
+def _fit_sparse(data, parts, monitor, renew_every, memory, unexplained):
+    """Descend with an L1 penalty in units of the noise, in stages of fixed noise.
+
+    Within a stage the objective climbs; between stages the noise is updated. Were it free
+    within, residuals could vanish, and the penalty with them.
+    """
+    while True:
+        parts.experts = parts.experts.with_noise(parts.likelihood.dispersion)
+        stage = Monitor(monitor.tol, _STAGE_ITER, monitor.patience)
+        descent = _SparseDescent(data, parts, stage, renew_every, False, unexplained)
+        weights, options = _l1_weights(data, parts), descent.options(memory)
+        found = minimize_l1(descent.loss, parts.flat(), weights, **options)
+        for record in zip(*stage.history.values()):
+            monitor.record(*record)
+        parts, unexplained = descent.kept, descent.unexplained
+        monitor.best = stage.best
+        change = descent.renew_noise()
+        if (stage.converged or found.converged) and change < _NOISE_TOL:
+            monitor.converged = True
+        if monitor.converged or monitor.n_iter >= monitor.max_iter:
+            return make_result(parts, monitor, None, unexplained)
+
+
 class _SparseDescent(_Descent):
-    """With an L1 penalty: slopes are measured in units of their expert's noise."""
-
-    def run(self, max_iter, memory):
-        """Minimise; returns what the optimiser found."""
-        flat = self._to_units(self.parts)
-        options = self._options(max_iter, memory)
-        return minimize_l1(self.loss, flat, self._weights(), **options)
-
-    def _loss(self, flat):
-        parts = self._from_units(flat)
-        sums = self.sweeper(parts)
-        value = objective_value(self.data, sums.loglik, parts)
-        self.seen.append((flat, parts, sums))
-        return -value, -self._unit_gradient(parts, sums)
+    """With an L1 penalty: fixed noise, and a preconditioner that keeps orthants."""
 
     def renew(self, n_iter, flat):
         """A new initial inverse Hessian where one is due."""
         _, parts, sums = self._found(flat)
-        if n_iter % self.renew_every:
-            return None
-        scale = _diagonal_scale(self.data, parts, sums, parts.likelihood.pred_unit())
-        return lambda vector: scale * vector
+        due = n_iter % self.renew_every == 0
+        return _diagonal_precondition(self.data, parts, sums) if due else None
 
-    def _sizes(self):
-        return np.cumsum([self.parts.gate.flat().size, self.parts.experts.flat().size])
+    def _loss(self, flat):
+        value, gradient = super()._loss(flat)
+        n_noise = self.parts.likelihood.flat().size
+        gradient[len(gradient) - n_noise :] = 0.0
+        return value, gradient
 
-    def _to_units(self, parts):
-        coef = parts.experts.coef / parts.likelihood.pred_unit()
-        return np.concatenate([parts.gate.flat(), coef.ravel(), parts.likelihood.flat()])
+    def renew_noise(self):
+        """Update the noise of the parts that are kept; returns its relative change."""
+        if self.kept.experts.noise is None:
+            return 0.0
+        sums = self.sweeper(self.kept)
+        before = np.sqrt(self.kept.likelihood.dispersion)
+        self.kept.likelihood = copy.copy(self.kept.likelihood)
+        self.kept.likelihood.update_sums(sums.squares, sums.weight)
+        return np.max(np.abs(np.sqrt(self.kept.likelihood.dispersion) / before - 1.0))
 
-    def _from_units(self, flat):
-        sizes = self._sizes()
-        likelihood = self.parts.likelihood.with_flat(flat[sizes[1] :])
-        coef = flat[sizes[0] : sizes[1]].reshape(self.parts.experts.coef.shape)
-        coef = coef * likelihood.pred_unit() / self.parts.experts.unit()
-        experts = self.parts.experts.with_flat(coef)
-        return Parts(self.parts.gate.with_flat(flat[: sizes[0]]), experts, likelihood)
 
-    def _unit_gradient(self, parts, sums):
-        """Gradient by gate, slopes in units of noise, and log variances.
-
-        The noise moves the slopes along; the penalty does not see it, being in its units.
-        """
-        total = self.data.total_weight
-        unit = parts.likelihood.pred_unit()
-        by_coef = parts.likelihood.expert_gradient(sums)
-        by_noise = parts.likelihood.flat_gradient(sums)
-        moved = 0.5 * np.sum(by_coef * parts.experts.coef, axis=0)
-        by_noise = by_noise + parts.likelihood.noise_gradient(moved)
-        ridge = parts.experts.penalty_gradient(parts.likelihood.dispersion)
-        gate = sums.gate / total - parts.gate.penalty_gradient()
-        experts = (by_coef - ridge) * unit
-        return np.concatenate([gate.ravel(), experts.ravel() / total, by_noise / total])
-
-    def _weights(self):
-        total = self.data.total_weight
-        dispersion = self.parts.likelihood.dispersion
-        experts = self.parts.experts.l1_weights(dispersion).reshape(self.parts.experts.coef.shape)
-        experts = experts * self.parts.likelihood.pred_unit()
-        rest = np.zeros(self.parts.likelihood.flat().size)
-        return np.concatenate([self.parts.gate.l1_weights(), experts.ravel() / total, rest])
+def _l1_weights(data, parts):
+    """Factors of absolute flat parameters in minus the objective."""
+    coef = parts.experts.coef
+    experts = parts.experts.l1_weights().reshape(coef.shape) * parts.experts.unit()
+    rest = np.zeros(parts.likelihood.flat().size)
+    return np.concatenate([parts.gate.l1_weights(), experts.ravel() / data.total_weight, rest])
 
 
 def _gradient(data, parts, sums):
@@ -249,16 +244,7 @@ def _inverses(grams, ridge):
 
 
 def _diagonal_precondition(data, parts, sums):
-    """Inverse of the diagonal of the EM Hessian."""
-    scale = _diagonal_scale(data, parts, sums)
-    return lambda vector: scale * vector
-
-
-def _diagonal_scale(data, parts, sums, unit=None):
-    """Inverse diagonal of the EM Hessian, from the columns' mean squares.
-
-    ``unit`` is that of the experts' parameters, by default that of `flat`.
-    """
+    """Inverse of the diagonal of the EM Hessian, from the columns' mean squares."""
     total = data.total_weight
     shape = parts.experts.coef.shape
     weight = data.weight[:, None] / total
@@ -268,11 +254,12 @@ def _diagonal_scale(data, parts, sums, unit=None):
     experts = curvature * squares
     if not parts.experts.has_l1:
         experts = experts + parts.experts.ridge() / total
-    experts = experts * np.square(parts.experts.unit() if unit is None else unit)
+    experts = experts * np.square(parts.experts.unit())
     likelihood = parts.likelihood.flat_curvature(sums) / total
     diagonal = [gate, np.broadcast_to(experts, shape), likelihood]
     floored = [np.maximum(part, 1e-3 * part.max(initial=0.0) + 1e-300) for part in diagonal]
-    return 1.0 / np.concatenate([part.ravel() for part in floored])
+    scale = 1.0 / np.concatenate([part.ravel() for part in floored])
+    return lambda vector: scale * vector
 
 
 def _shared_precondition(data, parts):

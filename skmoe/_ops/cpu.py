@@ -11,15 +11,17 @@ from ._jit import kernel
 from .blocks import (  # the rest of this device's operations
     PADDING,
     categorical_block,
-    class_probabilities,
     csr_backward,
     csr_forward,
-    gate_weights,
     gaussian_block,
-    mean_block,
-    routed_linear,
     standardise,
     tiled_grams,
+)
+from .prediction import (
+    class_probabilities,
+    gate_weights,
+    mean_block,
+    routed_linear,
     top_one,
 )
 

@@ -166,7 +166,7 @@ class EstimatorExperts:
             for (slot, fitted), chosen in zip(experts, rows, strict=True)
         ]
 
-    def penalty(self, dispersion=None):
+    def penalty(self):
         """Return 0: what these experts penalise is their own affair."""
         return 0.0
 

@@ -10,15 +10,10 @@ from sklearn.linear_model import LinearRegression
 from sklearn.utils._param_validation import Interval
 
 from .._design import Design, add_grams, block_transposed_dot, solve_spd
-from .._owlqn import minimize_l1
 from .._penalty import ElasticNet
 from .._precondition import fits_gram
+from ._wide import conjugate_gradient_step, elastic_net_step
 from .multinomial import MultinomialExperts
-
-# Conjugate-gradient steps of one M-step where Gram matrices would be too large.
-_CG_STEPS = 10
-# Descent steps of one M-step with an L1 penalty.
-_L1_STEPS = 20
 
 
 class LinearExpert(BaseEstimator):
@@ -38,14 +33,15 @@ class LinearExpert(BaseEstimator):
     l1_ratio : float, default=0.0
         Share of the penalty that is :math:`\alpha |\beta_k|_1` instead (elastic net); it
         removes features from experts, which pays where most columns are noise. In
-        regression, slopes are then penalised in units of the noise of their expert, as
-        in Staedler et al. (2010): else the noise could shrink to nothing unpunished.
-        Needs ``solver="gradient"``.
+        regression, slopes are then penalised in units of the noise of their expert (the
+        scaled lasso of Sun and Zhang, 2012), so that a slope is kept where its force on
+        the residuals exceeds ``alpha``; about ``sqrt(2 n log(d))`` for n rows of an
+        expert and d columns keeps noise out. Needs ``solver="gradient"``.
 
     References
     ----------
-    Staedler, N., Buehlmann, P. and van de Geer, S. (2010). L1-penalization for mixture
-    regression models. Test 19, 209-256.
+    Sun, T. and Zhang, C.-H. (2012). Scaled sparse linear regression. Biometrika 99,
+    879-898.
 
     Examples
     --------
@@ -145,6 +141,8 @@ class LinearExperts:
         fresh.coef[-1] = data.weight @ data.y / data.total_weight
         fresh._center, fresh._scale = data.X.center, data.X.scale
         fresh._y_scale = data.y_scale
+        noise = data.y_scale if data.base_variance is None else np.sqrt(data.base_variance)
+        fresh._noise = np.tile(noise, (self.n_experts, 1))
         return fresh
 
     def resumed(self, data):
@@ -205,13 +203,24 @@ class LinearExperts:
         """Factor of ``coef ** 2 / 2`` in `penalty`, by output: (m,)."""
         return self._net().ridge
 
-    def penalty_gradient(self, dispersion=None):
-        """Gradient of the smooth part of `penalty`: (D, K, m)."""
-        return self._net(dispersion).smooth_gradient(self.coef)
+    def with_noise(self, dispersion):
+        """A copy whose L1 penalty is in units of this noise, (K, m) of variances."""
+        fresh = copy.copy(self)
+        fresh._noise = np.sqrt(dispersion)
+        return fresh
 
-    def l1_weights(self, dispersion=None):
+    @property
+    def noise(self):
+        """Unit of the L1 penalty: (K, m)."""
+        return self._noise
+
+    def penalty_gradient(self):
+        """Gradient of the smooth part of `penalty`: (D, K, m)."""
+        return self._net().smooth_gradient(self.coef)
+
+    def l1_weights(self):
         """Factors of absolute values in `penalty`, flat."""
-        return self._net(dispersion).l1_weights(self.coef).ravel()
+        return self._net().l1_weights(self.coef).ravel()
 
     @property
     def has_l1(self):
@@ -233,11 +242,12 @@ class LinearExperts:
         ndarray of shape (n, K, m)
         """
         if self.has_l1:
-            self._elastic_net(data, resp, dispersion)
+            self.coef = elastic_net_step(self, data, resp, dispersion)
         elif self.additive(data):
             self.update(self._sum_up(data, resp), dispersion)
         else:
-            self._conjugate_gradients(data, resp, dispersion)
+            ridge = self._ridge(dispersion)
+            self.coef = conjugate_gradient_step(self, data, resp, ridge)
         return self.predict(data.X)
 
     def block_coef(self):
@@ -299,9 +309,9 @@ class LinearExperts:
         self.coef = coef
         return squares
 
-    def penalty(self, dispersion=None):
+    def penalty(self):
         """What the sum of the log-likelihood loses to the penalty."""
-        return self._net(dispersion).value(self.coef)
+        return self._net().value(self.coef)
 
     def n_parameters(self):
         """Number of coefficients."""
@@ -331,9 +341,9 @@ class LinearExperts:
     def _ridge(self, dispersion):
         return dispersion * self._net().ridge
 
-    def _net(self, dispersion=None):
+    def _net(self):
         """The penalty: in units of the target, or of the noise if it has an L1 part."""
-        unit = np.sqrt(dispersion) if self.has_l1 else self._y_scale
+        unit = self._noise if self.has_l1 else self._y_scale
         return ElasticNet(self.alpha, self.l1_ratio, unit)
 
     def _sum_up(self, data, resp):
@@ -345,65 +355,3 @@ class LinearExperts:
             stats = self.statistics(block, weights, residual)
             total = stats if total is None else total + stats
         return total
-
-    def _elastic_net(self, data, resp, dispersion):
-        """Descend on each expert's squares with an L1 penalty, all in the same passes."""
-        weights = (resp * data.weight[:, None])[:, :, None] / dispersion
-        shape, total = self.coef.shape, data.total_weight
-
-        def loss(flat):
-            fresh = copy.copy(self)
-            fresh.coef = flat.reshape(shape)
-            error = data.y[:, None, :] - fresh.predict(data.X)
-            weighted = weights * error
-            gradient = -data.X.transposed_dot(weighted.reshape(len(error), -1)).reshape(shape)
-            gradient += fresh.penalty_gradient(dispersion)
-            value = 0.5 * np.sum(weighted * error) + fresh.penalty(dispersion)
-            return value / total, gradient.ravel() / total
-
-        curvature = np.maximum(weights.sum(axis=0), 1e-300) / total
-        scale = np.broadcast_to(1.0 / curvature, shape).ravel()
-        found = minimize_l1(
-            loss,
-            self.coef.ravel(),
-            self.l1_weights(dispersion) / total,
-            precondition=lambda vector: scale * vector,
-            max_iter=_L1_STEPS,
-            tol=1e-10,
-        )
-        self.coef = found.x.reshape(shape)
-
-    def _conjugate_gradients(self, data, resp, dispersion):
-        """Descend on each expert's penalised squares, all in the same passes.
-
-        Every step lowers the quadratic, so that EM stays monotone.
-        """
-        n_columns, n_experts, n_outputs = self.coef.shape
-        weights = resp * data.weight[:, None]
-        ridge = np.zeros((n_columns, n_experts, n_outputs))
-        ridge[:-1] = self._ridge(dispersion)
-        inverse = 1.0 / (data.X.column_squares(weights)[:, :, None] + ridge + 1e-300)
-
-        def transposed(values):
-            weighted = (weights[:, :, None] * values).reshape(len(values), -1)
-            products = data.X.transposed_dot(weighted)
-            return products.reshape(n_columns, n_experts, n_outputs)
-
-        rest = transposed(data.y[:, None, :] - self.predict(data.X)) - ridge * self.coef
-        direction = inverse * rest
-        size = np.einsum("dkm,dkm->km", rest, direction)
-        coef, tiny = self.coef.copy(), 1e-24 * size + 1e-300
-        for _ in range(_CG_STEPS):
-            image = data.X.dot(direction.reshape(n_columns, -1))
-            image = transposed(image.reshape(-1, n_experts, n_outputs)) + ridge * direction
-            curvature = np.einsum("dkm,dkm->km", direction, image)
-            active = (size > tiny) & (curvature > 0)
-            rate = np.where(active, size / np.where(active, curvature, 1.0), 0.0)
-            coef += rate * direction
-            rest -= rate * image
-            scaled = inverse * rest
-            new_size = np.einsum("dkm,dkm->km", rest, scaled)
-            ratio = np.where(active, new_size / np.where(active, size, 1.0), 0.0)
-            direction = scaled + ratio * direction
-            size = new_size
-        self.coef = coef

@@ -112,11 +112,17 @@ class MultinomialExperts:
         """Factor of ``coef ** 2 / 2`` in `penalty`, by class: (C,)."""
         return np.full(self.n_classes, float(self._net.ridge))
 
-    def penalty_gradient(self, dispersion=None):
+    def with_noise(self, dispersion):
+        """Itself: class scores have no unit."""
+        return self
+
+    noise = None
+
+    def penalty_gradient(self):
         """Gradient of the smooth part of `penalty`: (D, K, C)."""
         return self._net.smooth_gradient(self.coef)
 
-    def l1_weights(self, dispersion=None):
+    def l1_weights(self):
         """Factors of absolute values in `penalty`, flat."""
         return self._net.l1_weights(self.coef).ravel()
 
@@ -173,7 +179,7 @@ class MultinomialExperts:
         self.coef, self._fresh = found.x.reshape(shape), False
         return self.predict(data.X)
 
-    def penalty(self, dispersion=None):
+    def penalty(self):
         """What the sum of the log-likelihood loses to the penalty."""
         return self._net.value(self.coef)
 

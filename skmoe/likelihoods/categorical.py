@@ -64,17 +64,9 @@ class Categorical(BaseEstimator):
         """No parameters."""
         return np.empty(0)
 
-    def pred_unit(self):
-        """Class scores have no unit: 1."""
-        return np.ones((1, 1))
-
     def pred_curvature(self, sums):
         """Bound of the sum over rows of the curvature by a class score: (K, 1)."""
         return 0.25 * sums.weight[:, None]
-
-    def noise_gradient(self, by_variance):
-        """No parameters."""
-        return np.empty(0)
 
     def expert_gradient(self, sums):
         """Gradient of the log-likelihood by the coefficients of experts: (D, K, C)."""

@@ -178,17 +178,9 @@ class Gaussian(BaseEstimator):
             weight = weight.sum(keepdims=True)
         return 0.5 * np.repeat(weight, self._variance.shape[1])
 
-    def noise_gradient(self, by_variance):
-        """Turn sums (K, m) by expert into derivatives by the flat parameters."""
-        return by_variance.sum(axis=0) if self.shared else by_variance.ravel()
-
     def expert_gradient(self, sums):
         """Gradient of the log-likelihood by the coefficients of experts: (D, K, m)."""
         return sums.experts / self._variance
-
-    def pred_unit(self):
-        """Noise (K, m): the unit in which an L1 penalty measures slopes."""
-        return np.sqrt(self._variance)
 
     def pred_curvature(self, sums):
         """Sum over rows of the expected curvature by the prediction: (K, m)."""
