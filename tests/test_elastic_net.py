@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from skmoe import MoEClassifier, MoERegressor
+from skmoe import MoEClassifier, MoERegressor, penalty_path
 from skmoe._owlqn import minimize_l1, pseudo_gradient
 from skmoe._penalty import ElasticNet
 from skmoe.datasets import make_moe_classification, make_moe_regression
@@ -101,3 +101,56 @@ def test_em_refuses_an_l1_penalty_of_linear_experts():
     model = MoERegressor(LinearExpert(l1_ratio=0.5), 2, solver="em")
     with pytest.raises(ValueError, match=r"solver='em'.*l1_ratio.*solver='gradient'"):
         model.fit(X, y)
+
+
+def wide_regimes(seed, n_rows=400, n_columns=5000):
+    """Two regimes told apart by the first column; the next nine have slopes in one each."""
+    rng = np.random.RandomState(seed)
+    X = rng.normal(size=(n_rows, n_columns))
+    left, right = np.zeros(n_columns), np.zeros(n_columns)
+    left[1:5] = 3.0, -3.0, 2.5, -2.5
+    right[5:10] = 3.0, -3.0, 2.5, -2.5, 2.0
+    mean = np.where(X[:, 0] > 0, X @ right + 3.0, X @ left - 3.0)
+    return X, mean + 0.3 * rng.normal(size=n_rows)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_path_finds_ten_of_five_thousand_columns_in_two_hundred_rows():
+    # The penalties were chosen on problems of other seeds.
+    scores, gains = [], []
+    for seed in range(10, 15):
+        X, y = wide_regimes(seed)
+        train, test = slice(0, 200), slice(200, None)
+        gate = SoftmaxGate(l1_ratio=1.0)
+        model = MoERegressor(LinearExpert(l1_ratio=1.0), 2, gate=gate, max_iter=400)
+        steps = {"alphas": [22.0, 30.0, 35.0], "gate_alphas": [0.03, 0.1, 0.1]}
+        found = penalty_path(model, X[train], y[train], **steps).models[-1]
+        used = np.any([expert.coef_ != 0.0 for expert in found.experts_], axis=0)
+        used |= np.any(found.gate_.coef_ != 0.0, axis=0)
+        scores.append(2 * used[:10].sum() / (used.sum() + 10))
+        ridge = MoERegressor(LinearExpert(30.0), 2, gate=SoftmaxGate(1e-2), max_iter=400)
+        ridge.fit(X[train], y[train])
+        gains.append(found.score(X[test], y[test]) - ridge.score(X[test], y[test]))
+    assert np.median(scores) > 0.8, scores
+    assert np.mean(np.array(scores) > 0.8) >= 0.8, scores
+    assert min(gains) > 0.3, gains
+
+
+def test_path_names_what_is_wrong():
+    X, y = make_moe_regression(50, 2, n_experts=2, random_state=0)
+    with pytest.raises(ValueError, match="gate_alphas 1"):
+        penalty_path(MoERegressor(n_experts=2), X, y, [1.0, 2.0], gate_alphas=[0.1])
+    with pytest.raises(ValueError, match="experts must be linear"):
+        penalty_path(MoERegressor(Ridge()), X, y, [1.0])
+
+
+def test_path_measures_validation_rows_and_leaves_the_model_alone():
+    X, y = make_moe_regression(200, 3, n_experts=2, random_state=0)
+    model = MoERegressor(n_experts=2)
+    path = penalty_path(model, X[:100], y[:100], [1.0, 10.0], validation=(X[100:], y[100:]))
+    assert not hasattr(model, "gate_")
+    assert path.table.alpha.tolist() == [1.0, 10.0]
+    expected = path.models[0].log_likelihood(X[100:], y[100:]).mean()
+    assert_allclose(path.table.log_likelihood[0], expected)
+    assert path.models[0].experts.alpha == 1.0
