@@ -9,9 +9,10 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model import LinearRegression
 from sklearn.utils._param_validation import Interval
 
-from .._design import Design, add_grams, block_transposed_dot, solve_spd
+from .._design import add_grams, block_transposed_dot, solve_spd
 from .._penalty import ElasticNet
 from .._precondition import fits_gram
+from ._coefficients import CoefficientExperts
 from ._wide import conjugate_gradient_step, elastic_net_step
 from .multinomial import MultinomialExperts
 
@@ -110,7 +111,7 @@ class LinearStatistics:
         )
 
 
-class LinearExperts:
+class LinearExperts(CoefficientExperts):
     """K linear regressions, fitted by weighted normal equations in residual form.
 
     Parameters
@@ -124,15 +125,6 @@ class LinearExperts:
         Coefficients of standardised features; the intercept is the last row.
     """
 
-    def __init__(self, n_experts, alpha, l1_ratio=0.0):
-        self.n_experts = n_experts
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-
-    def view(self, X, sample_weight):
-        """Prepare features once for repeated fits; arguments as in `SoftmaxGate.view`."""
-        return Design.standardised(X, sample_weight)
-
     def start(self, data):
         """A fresh copy that predicts the mean of the target."""
         fresh = copy.copy(self)
@@ -142,16 +134,12 @@ class LinearExperts:
         fresh._center, fresh._scale = data.X.center, data.X.scale
         fresh._y_scale = data.y_scale
         noise = data.y_scale if data.base_variance is None else np.sqrt(data.base_variance)
-        fresh._noise = np.tile(noise, (self.n_experts, 1))
+        fresh.noise = np.tile(noise, (self.n_experts, 1))
         return fresh
 
     def resumed(self, data):
         """A copy with the same coefficients for features of another fit."""
-        fresh = copy.copy(self)
-        flat = self.coef.reshape(len(self.coef), -1)
-        slopes, intercept = self._design(None).to_raw(flat)
-        fresh.coef = data.X.from_raw(slopes, intercept).reshape(self.coef.shape)
-        fresh._center, fresh._scale = data.X.center, data.X.scale
+        fresh = super().resumed(data)
         fresh._y_scale = data.y_scale
         return fresh
 
@@ -159,73 +147,15 @@ class LinearExperts:
         """Whether sums over rows (Gram matrices) suffice and are no larger than the data."""
         return not self.has_l1 and fits_gram(data.X, self.n_experts)
 
-    def predict(self, X, rows=None):
-        """Predict the mean of each expert.
-
-        Parameters
-        ----------
-        X : view, ndarray or CSR matrix of shape (n, d)
-        rows : list of K index arrays, default=None
-            Rows that each expert runs on; all by default.
-
-        Returns
-        -------
-        ndarray of shape (n, K, m), or list of K ndarray of shape (len(rows[k]), m)
-        """
-        n_columns, n_experts, n_outputs = self.coef.shape
-        if rows is None:
-            flat = self.coef.reshape(n_columns, -1)
-            return self._design(X).dot(flat).reshape(-1, n_experts, n_outputs)
-        return [self._design(X[some]).dot(self.coef[:, k]) for k, some in enumerate(rows)]
-
-    def raw(self):
-        """Slopes (K, m, d) and intercepts (K, m) of features as given."""
-        n_columns, n_experts, n_scores = self.coef.shape
-        slopes, intercept = self._design(None).to_raw(self.coef.reshape(n_columns, -1))
-        shape = (n_experts, n_scores)
-        return np.ascontiguousarray(slopes.T).reshape(*shape, -1), intercept.reshape(shape)
-
-    def flat(self):
-        """Coefficients of standardised features, in units of the target, flat."""
-        return (self.coef / self._y_scale).ravel()
-
     def unit(self):
         """What a flat parameter of one means: (m,)."""
         return self._y_scale
 
-    def with_flat(self, values):
-        """A copy with other coefficients."""
-        fresh = copy.copy(self)
-        fresh.coef = values.reshape(self.coef.shape) * self._y_scale
-        return fresh
-
-    def ridge(self):
-        """Factor of ``coef ** 2 / 2`` in `penalty`, by output: (m,)."""
-        return self._net().ridge
-
     def with_noise(self, dispersion):
         """A copy whose L1 penalty is in units of this noise, (K, m) of variances."""
         fresh = copy.copy(self)
-        fresh._noise = np.sqrt(dispersion)
+        fresh.noise = np.sqrt(dispersion)
         return fresh
-
-    @property
-    def noise(self):
-        """Unit of the L1 penalty: (K, m)."""
-        return self._noise
-
-    def penalty_gradient(self):
-        """Gradient of the smooth part of `penalty`: (D, K, m)."""
-        return self._net().smooth_gradient(self.coef)
-
-    def l1_weights(self):
-        """Factors of absolute values in `penalty`, flat."""
-        return self._net().l1_weights(self.coef).ravel()
-
-    @property
-    def has_l1(self):
-        """Whether the penalty has an L1 part."""
-        return self.alpha * self.l1_ratio > 0.0
 
     def fit_predict(self, data, resp, dispersion):
         """One M-step and the fitted values.
@@ -249,10 +179,6 @@ class LinearExperts:
             ridge = self._ridge(dispersion)
             self.coef = conjugate_gradient_step(self, data, resp, ridge)
         return self.predict(data.X)
-
-    def block_coef(self):
-        """Coefficients of standardised features: (D, K * m)."""
-        return self.coef.reshape(len(self.coef), -1)
 
     def statistics(self, block, weights, residual):
         """Statistics of a block of rows.
@@ -309,10 +235,6 @@ class LinearExperts:
         self.coef = coef
         return squares
 
-    def penalty(self):
-        """What the sum of the log-likelihood loses to the penalty."""
-        return self._net().value(self.coef)
-
     def n_parameters(self):
         """Number of coefficients."""
         return self.coef.size
@@ -332,18 +254,12 @@ class LinearExperts:
 
     # -- private ------------------------------------------------------------------
 
-    def _design(self, X):
-        if isinstance(X, Design):
-            return X
-        X = np.empty((0, len(self._scale))) if X is None else X
-        return Design(X, self._center, self._scale)
-
     def _ridge(self, dispersion):
         return dispersion * self._net().ridge
 
     def _net(self):
         """The penalty: in units of the target, or of the noise if it has an L1 part."""
-        unit = self._noise if self.has_l1 else self._y_scale
+        unit = self.noise if self.has_l1 else self._y_scale
         return ElasticNet(self.alpha, self.l1_ratio, unit)
 
     def _sum_up(self, data, resp):

@@ -1,0 +1,122 @@
+"""What K experts that are one array of coefficients have in common."""
+
+import copy
+
+import numpy as np
+
+from .._design import Design
+from .._penalty import ElasticNet
+
+
+class CoefficientExperts:
+    """K experts whose P outputs are linear in the features.
+
+    Parameters
+    ----------
+    n_experts : int
+    alpha, l1_ratio : float
+        Elastic net on slopes of standardised features.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (D, K, P)
+        Coefficients of standardised features; the intercept is the last row.
+    noise : ndarray of shape (K, P) or None
+        Unit of slopes in an L1 penalty; None where outputs have no unit.
+    """
+
+    noise = None
+
+    def __init__(self, n_experts, alpha, l1_ratio=0.0):
+        self.n_experts = n_experts
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+
+    def view(self, X, sample_weight):
+        """Prepare features once for repeated fits; arguments as in `SoftmaxGate.view`."""
+        return Design.standardised(X, sample_weight)
+
+    def resumed(self, data):
+        """A copy with the same coefficients for features of another fit."""
+        fresh = copy.copy(self)
+        slopes, intercept = self._design(None).to_raw(self.block_coef())
+        fresh.coef = data.X.from_raw(slopes, intercept).reshape(self.coef.shape)
+        fresh._center, fresh._scale = data.X.center, data.X.scale
+        return fresh
+
+    def predict(self, X, rows=None):
+        """Predict the outputs of each expert: means or class scores.
+
+        Parameters
+        ----------
+        X : view, ndarray or CSR matrix of shape (n, d)
+        rows : list of K index arrays, default=None
+            Rows that each expert runs on; all by default.
+
+        Returns
+        -------
+        ndarray of shape (n, K, P), or list of K ndarray of shape (len(rows[k]), P)
+        """
+        if rows is None:
+            return self._design(X).dot(self.block_coef()).reshape(-1, *self.coef.shape[1:])
+        return [self._design(X[some]).dot(self.coef[:, k]) for k, some in enumerate(rows)]
+
+    def block_coef(self):
+        """Coefficients of standardised features: (D, K * P)."""
+        return self.coef.reshape(len(self.coef), -1)
+
+    def raw(self):
+        """Slopes (K, P, d) and intercepts (K, P) of features as given."""
+        slopes, intercept = self._design(None).to_raw(self.block_coef())
+        shape = self.coef.shape[1:]
+        return np.ascontiguousarray(slopes.T).reshape(*shape, -1), intercept.reshape(shape)
+
+    # -- flat parameters and penalty --------------------------------------------------
+
+    def unit(self):
+        """What a flat parameter of one means; broadcasts against (P,)."""
+        return np.ones(1)
+
+    def flat(self):
+        """Coefficients of standardised features, in units of `unit`, flat."""
+        return (self.coef / self.unit()).ravel()
+
+    def with_flat(self, values):
+        """A copy with other coefficients."""
+        fresh = copy.copy(self)
+        fresh.coef = values.reshape(self.coef.shape) * self.unit()
+        return fresh
+
+    def with_noise(self, dispersion):
+        """Itself where outputs have no unit, else a copy penalised in units of noise."""
+        return self
+
+    @property
+    def has_l1(self):
+        """Whether the penalty has an L1 part."""
+        return self.alpha * self.l1_ratio > 0.0
+
+    def penalty(self):
+        """What the sum of the log-likelihood loses to the penalty."""
+        return self._net().value(self.coef)
+
+    def ridge(self):
+        """Factor of ``coef ** 2 / 2`` in `penalty`, where it has no L1 part: (P,)."""
+        return np.broadcast_to(self._net().ridge, self.coef.shape[2:])
+
+    def penalty_gradient(self):
+        """Gradient of the smooth part of `penalty`: (D, K, P)."""
+        return self._net().smooth_gradient(self.coef)
+
+    def l1_weights(self):
+        """Factors of absolute values in `penalty`, flat."""
+        return self._net().l1_weights(self.coef).ravel()
+
+    def _net(self):
+        return ElasticNet(self.alpha, self.l1_ratio)
+
+    def _design(self, X):
+        if isinstance(X, Design):
+            return X
+        X = np.empty((0, len(self._scale))) if X is None else X
+        return Design(X, self._center, self._scale)
