@@ -62,12 +62,18 @@ class Design:
         """Whether both views are of the same rows and columns, scaled alike."""
         return self.X is other.X and np.array_equal(self.scale, other.scale)
 
-    def slices(self):
-        """Slices of rows in fixed order."""
+    def slices(self, extra=0):
+        """Slices of rows in fixed order.
+
+        Parameters
+        ----------
+        extra : int, default=0
+            Numbers by row that are at work beside the columns.
+        """
         n_rows, width = self.shape
         size = _MAX_BLOCK
         if not self.is_sparse:
-            size = int(np.clip(_BLOCK_NUMBERS // width, _MIN_BLOCK, _MAX_BLOCK))
+            size = int(np.clip(_BLOCK_NUMBERS // (width + extra), _MIN_BLOCK, _MAX_BLOCK))
         return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
     def block(self, rows):

@@ -136,7 +136,7 @@ class Sweeper:
         if grams and n_experts > 1 and not self.data.X.is_sparse and self.shared:
             skip = self._heaviest(parts)
         job = _Job(self.data, parts, resp, grams, self.shared, skip)
-        groups = self._groups(n_experts)
+        groups = self._groups(n_experts, parts.experts.coef[0].size)
         with single_blas:
             if self.data.n_threads > 1 and len(groups) > 1:
                 with ThreadPoolExecutor(self.data.n_threads) as pool:
@@ -160,8 +160,8 @@ class Sweeper:
     def _whole_gram(self):
         return self.data.X.total_gram(self.data.weight)
 
-    def _groups(self, n_experts):
-        slices = self.data.X.slices()
+    def _groups(self, n_experts, n_scores):
+        slices = self.data.X.slices(2 * n_experts + n_scores)
         numbers = n_experts * self.data.X.shape[1] ** 2
         n_groups = int(np.clip(_GROUP_NUMBERS // numbers, 1, _MAX_GROUPS))
         size = -(-len(slices) // n_groups)
@@ -196,10 +196,13 @@ class _Job:
         gate_gram = gate_reader.new_grams(n_experts) if self.grams and not self.shared else None
         sums = np.zeros((n_experts, parts.likelihood.n_sums(parts.experts.coef.shape[2])))
         loglik, unexplained = 0.0, 0
+        height = 2 * n_experts + n_scores
+        memory = np.empty(height * max(rows.stop - rows.start for rows in slices))
         for rows in slices:
             n_rows = rows.stop - rows.start
-            scores = np.empty((n_experts + n_scores, n_rows))
-            gate, joint = scores[:n_experts], np.empty((n_experts, n_rows))
+            block = memory[: height * n_rows].reshape(height, n_rows)
+            joint, scores = block[:n_experts], block[n_experts:]
+            gate = scores[:n_experts]
             reader.read(rows)
             if self.shared:
                 reader.forward(packed, scores)

@@ -4,6 +4,8 @@ import numba
 
 # Sums may be reordered and products fused, so that loops vectorise; NaN and
 # infinities keep their meaning (no "nnan", no "ninf"), since log space needs them.
+# Division by zero gives an infinity, as in NumPy: a check for it keeps loops from
+# vectorising.
 _FASTMATH = {"contract", "nsz", "reassoc"}
 
 
@@ -13,7 +15,7 @@ def kernel(function):
     A kernel takes arrays and scalars and writes into the arrays named last. It
     allocates nothing that depends on threads, shares no sums and checks nothing.
     """
-    return numba.njit(cache=True, nogil=True, fastmath=_FASTMATH)(function)
+    return numba.njit(cache=True, nogil=True, fastmath=_FASTMATH, error_model="numpy")(function)
 
 
 def inlined(function):
@@ -22,4 +24,4 @@ def inlined(function):
     Its sums stay in the order in which they are written, whatever the caller allows:
     the parts of a constant in two pieces must not be added up.
     """
-    return numba.njit(nogil=True, fastmath={"contract"})(function)
+    return numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy")(function)

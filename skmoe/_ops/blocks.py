@@ -57,14 +57,18 @@ def row_maximum(scores, work):
 
 
 @kernel
-def _count_load(gate, top, weight, load):
+def _count_load(gate, top, weight, seen, load):
     """Add each row's weight to its most probable expert; ties go to the first."""
     n_experts, n_rows = gate.shape
     for i in range(n_rows):
-        for k in range(n_experts):
-            if gate[k, i] == top[i]:
-                load[k] += weight[i]
-                break
+        seen[i] = 0.0
+    for k in range(n_experts):
+        share = 0.0
+        for i in range(n_rows):
+            hit = 1.0 - seen[i] if gate[k, i] == top[i] else 0.0
+            seen[i] += hit
+            share += hit * weight[i]
+        load[k] += share
 
 
 @kernel
@@ -83,7 +87,7 @@ def _mix(gate, joint, weight, given, work, load, spread):
     top_gate, top_joint, sum_gate, sum_joint = work[0], work[1], work[2], work[3]
     row_maximum(gate, top_gate)
     row_maximum(joint, top_joint)
-    _count_load(gate, top_gate, weight, load)
+    _count_load(gate, top_gate, weight, sum_gate, load)
     for i in range(n_rows):
         sum_gate[i] = 0.0
         sum_joint[i] = 0.0
@@ -93,14 +97,19 @@ def _mix(gate, joint, weight, given, work, load, spread):
             sum_gate[i] += gate[k, i]
             joint[k, i] = floored_exp(joint[k, i] - top_joint[i])
             sum_joint[i] += joint[k, i]
-    total, unexplained = 0.0, 0
+    unexplained = 0
     for i in range(n_rows):
-        if top_joint[i] == -np.inf:
-            unexplained += 1
-            sum_joint[i] = sum_gate[i]
-            for k in range(n_experts):
-                joint[k, i] = gate[k, i]
-        total += weight[i] * (top_joint[i] - top_gate[i] + math.log(sum_joint[i] / sum_gate[i]))
+        unexplained += top_joint[i] == -np.inf
+    if unexplained > 0:
+        for i in range(n_rows):
+            if top_joint[i] == -np.inf:
+                sum_joint[i] = sum_gate[i]
+                for k in range(n_experts):
+                    joint[k, i] = gate[k, i]
+    total = 0.0
+    for i in range(n_rows):
+        ratio = vector_log(sum_joint[i] / sum_gate[i])
+        total += weight[i] * (top_joint[i] - top_gate[i] + ratio)
         sum_gate[i] = 1.0 / sum_gate[i]
         sum_joint[i] = weight[i] / sum_joint[i]
     has_given = given.shape[0] > 0
