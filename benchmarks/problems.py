@@ -47,7 +47,7 @@ def _draw(proba, rng):
 
 def _features(n, d, rng, correlated):
     X = rng.normal(size=(n, d))
-    # Neighbouring columns of correlated features have correlation about .95.
+    # Any two columns of correlated features have correlation .9.
     return X + 3.0 * rng.normal(size=(n, 1)) if correlated else X
 
 

@@ -17,7 +17,7 @@ class Twin:
 
     The features are standardised once, with a column of ones; scores of gate and experts
     come from one product. They are (K, n), so that sums over experts run along rows;
-    ``rows_first`` is the usual (n, K), which takes about twice the time.
+    ``rows_first`` is the usual (n, K), which takes longer.
     """
 
     def __init__(self, start, rows_first=False):
