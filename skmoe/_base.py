@@ -32,8 +32,10 @@ from ._validation import (
     GATES,
     SOLVERS,
     check_names,
+    check_top_k,
     given_start,
     plan_experts,
+    resolve_nested,
     resolve_part,
     templates_of,
 )
@@ -109,6 +111,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         self : estimator
             Itself.
         """
+        resolve_nested(self, params)
         if isinstance(params.get("experts", self.experts), list):
             return self._set_params("experts", **params)
         return BaseEstimator.set_params(self, **params)
@@ -151,11 +154,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         plan = plan_experts(self.experts, self.n_experts, is_classifier(self))
         if isinstance(self.experts, list):
             check_names(plan.names, self._get_param_names())
-        if self.top_k is not None and self.top_k > plan.n_experts:
-            raise ValueError(
-                f"top_k={self.top_k} is more than the number of experts, {plan.n_experts}; "
-                f"lower it, or leave it out to use all."
-            )
+        check_top_k(self.top_k, plan.n_experts)
         gate = resolve_part(self.gate, GATES, "gate", ("fit", "log_proba"))
         likelihood = self._resolve_likelihood()
         solver = self._resolve_solver(plan, gate)
@@ -250,7 +249,11 @@ class BaseMoE(MixturePredictions, _BaseComposition):
                 f"solver={self.solver!r} trains linear experts only, but experts are "
                 f"{', '.join(type(t).__name__ for t in plan.templates)}; use solver='em'."
             )
-        if isinstance(solver, EM) and plan.linear is not None and plan.linear.l1_ratio > 0.0:
+        if (
+            isinstance(solver, EM)
+            and plan.linear is not None
+            and plan.linear.alpha * plan.linear.l1_ratio > 0.0
+        ):
             raise ValueError(
                 f"solver={self.solver!r} cannot train LinearExpert(l1_ratio="
                 f"{plan.linear.l1_ratio}); use solver='gradient' or l1_ratio=0."
@@ -330,6 +333,12 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         self._fitted_foreign, self._as_frame = plan.linear is None, door.as_frame
         self.gate_, self.likelihood_ = result.gate, result.likelihood
         self.experts_ = result.experts.published(getattr(self, "classes_", None))
+        if plan.linear is not None and hasattr(self, "feature_names_in_"):
+            names = self.feature_names_in_
+            for expert in self.experts_:
+                expert.feature_names_in_ = (
+                    names if door.expert_columns is None else names[door.expert_columns]
+                )
         self.expert_names_ = list(plan.names)
         self.n_experts_ = plan.n_experts
         self.objective_ = result.objective
@@ -344,7 +353,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
                 UserWarning,
                 stacklevel=5,
             )
-        if not result.converged and self.max_iter > 1:
+        if not result.converged:
             warnings.warn(
                 f"The fit did not converge in max_iter={self.max_iter} iterations; raise "
                 f"max_iter or tol.",

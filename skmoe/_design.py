@@ -46,10 +46,8 @@ class Design:
                 X = X.copy()
                 X.sum_duplicates()
         mean, variance = weighted_moments(X, weight)
-        # What rounding can leave of a constant column: of the values themselves, or of
-        # their squares where zeros are not stored.
-        eps = np.finfo(np.float64).eps
-        negligible = 16.0 * eps * mean**2 * (1.0 if sp.issparse(X) else 16.0 * eps)
+        # What rounding of the values can leave of a constant column.
+        negligible = np.square(16.0 * np.finfo(np.float64).eps * mean)
         scale = np.sqrt(np.where(variance > negligible, variance, 1.0))
         center = np.zeros_like(mean) if sp.issparse(X) else mean
         return cls(X, center, scale)
@@ -275,8 +273,14 @@ def weighted_moments(X, weight):
     if sp.issparse(X):
         total = weight.sum()
         mean = np.asarray(X.T @ weight).ravel() / total
-        squares = np.asarray(X.multiply(X).T @ weight).ravel() / total
-        return mean, np.maximum(squares - mean**2, 0.0)
+        # Around the mean, so that columns far from zero keep their digits.
+        error = sp.csr_matrix((X.data - mean[X.indices], X.indices, X.indptr), shape=X.shape)
+        seen = sp.csr_matrix((np.ones(X.nnz), X.indices, X.indptr), shape=X.shape)
+        stored = np.square(error.data, out=error.data)
+        error.data = stored
+        missing = total - seen.T @ weight
+        missing[missing < 1e-12 * total] = 0.0  # rounding
+        return mean, (error.T @ weight + missing * mean**2) / total
     total, first = np.zeros(X.shape[1]), np.zeros(X.shape[1])
     for rows, seen in _seen_blocks(X):
         total += weight[rows] @ seen

@@ -64,8 +64,13 @@ class Parts:
     likelihood: object
 
     def keep(self):
-        """Shallow copies, which later updates of the originals leave alone."""
-        return Parts(*(copy.copy(part) for part in (self.gate, self.experts, self.likelihood)))
+        """Copies that later updates of the originals leave alone.
+
+        Own parts replace their arrays, so shallow copies do; another gate may write into
+        them.
+        """
+        gate = copy.copy(self.gate) if hasattr(self.gate, "flat") else copy.deepcopy(self.gate)
+        return Parts(gate, copy.copy(self.experts), copy.copy(self.likelihood))
 
     def flat(self):
         """All parameters as one vector, unconstrained; for parts that have `flat`."""
@@ -184,7 +189,7 @@ class Monitor:
         ----------
         objective : float
         load : ndarray of shape (K,)
-            Share of the responsibilities of each expert.
+            Share of the rows whose most probable expert is k.
         passes : int, default=1
             Passes over the rows since the last call.
 

@@ -142,18 +142,19 @@ def _fit_sparse(data, parts, monitor, renew_every, memory, unexplained):
     """
     while True:
         parts.experts = parts.experts.with_noise(parts.likelihood.dispersion)
-        stage = Monitor(monitor.tol, _STAGE_ITER, monitor.patience)
+        most = max(1, min(_STAGE_ITER, monitor.max_iter - monitor.n_iter))
+        stage = Monitor(monitor.tol, most, monitor.patience)
         descent = _SparseDescent(data, parts, stage, renew_every, False, unexplained)
         weights, options = _l1_weights(data, parts), descent.options(memory)
         found = minimize_l1(descent.loss, parts.flat(), weights, **options)
         for record in zip(*stage.history.values()):
             monitor.record(*record)
         parts, unexplained = descent.kept, descent.unexplained
-        monitor.best = stage.best
         change = descent.renew_noise()
-        if (stage.converged or found.converged) and change < _NOISE_TOL:
-            monitor.converged = True
-        if monitor.converged or monitor.n_iter >= monitor.max_iter:
+        settled = stage.converged or found.converged or stage.n_iter == 0
+        monitor.converged = settled and change < _NOISE_TOL
+        if monitor.converged or stage.n_iter == 0 or monitor.n_iter >= monitor.max_iter:
+            monitor.best = descent.final_value()
             return make_result(parts, monitor, None, unexplained)
 
 
@@ -171,6 +172,12 @@ class _SparseDescent(_Descent):
         n_noise = self.parts.likelihood.flat().size
         gradient[len(gradient) - n_noise :] = 0.0
         return value, gradient
+
+    def final_value(self):
+        """Objective of the parts that are kept, in units of their noise."""
+        parts = self.kept
+        parts.experts = parts.experts.with_noise(parts.likelihood.dispersion)
+        return objective_value(self.data, self.sweeper(parts).loglik, parts)
 
     def renew_noise(self):
         """Update the noise of the parts that are kept; returns its relative change."""

@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._door import check_lengths, check_rows, numbers_for_gate, rows_for_experts, same_columns
 from ._ops import get_ops
 from ._predictor import LinearPredictor, can_predict
+from ._validation import check_top_k
 from .routing import predict_routed, top_k_route
 
 
@@ -45,7 +46,7 @@ class MixturePredictions:
             Rows sum to one.
         """
         log_gate = self._log_gate(self._rows(X))
-        indices, log_weights = top_k_route(log_gate, self.top_k or self.n_experts_)
+        indices, log_weights = top_k_route(log_gate, self._top_k or self.n_experts_)
         return indices, np.exp(log_weights)
 
     def log_likelihood(self, X, y):
@@ -84,6 +85,14 @@ class MixturePredictions:
 
     # -- private ------------------------------------------------------------------
 
+    @property
+    def _top_k(self):
+        """Experts per row, or None for all; ``top_k`` may have been set after `fit`."""
+        if self.top_k is None:
+            return None
+        check_top_k(self.top_k, self.n_experts_)
+        return None if self.top_k == self.n_experts_ else int(self.top_k)
+
     def _rows(self, X):
         check_is_fitted(self)
         return check_rows(self, X, self._as_frame, not self._fitted_foreign, reset=False)
@@ -103,9 +112,10 @@ class MixturePredictions:
 
     def _checked_mixture(self, X):
         log_gate, experts = self._log_gate(X), self._parts.experts
-        if self.top_k is None or self.top_k == self.n_experts_:
+        top_k = self._top_k
+        if top_k is None:
             return log_gate, experts.predict(self._expert_rows(X)), None
-        indices, log_weights = top_k_route(log_gate, self.top_k)
+        indices, log_weights = top_k_route(log_gate, top_k)
         return log_weights, predict_routed(experts, self._expert_rows(X), indices), indices
 
     def _mean(self, X):
@@ -117,7 +127,7 @@ class MixturePredictions:
             gate_X = expert_X if same else numbers_for_gate(self, X, self._gate_columns)
             # The gate takes NaN for the average, which raw coefficients cannot.
             if same or sp.issparse(gate_X) or np.isfinite(gate_X).all():
-                predictor = LinearPredictor(self._parts, self.top_k, is_classifier(self))
+                predictor = LinearPredictor(self._parts, self._top_k, is_classifier(self))
                 return predictor(gate_X, expert_X)
         log_weights, pred, _ = self._checked_mixture(X)
         return self.likelihood_.combine(log_weights, pred)

@@ -18,6 +18,7 @@ DEFAULT_N_EXPERTS = 4
 GATES = {"softmax": SoftmaxGate}
 LIKELIHOODS = {"gaussian": Gaussian}
 SOLVERS = {"em": EM, "gradient": Gradient}
+_NAMED = {"gate": GATES, "likelihood": LIKELIHOODS, "solver": SOLVERS}
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,31 @@ def who_refuses(experts, accepts):
     str or None
     """
     return next((what for what, part in _described(experts) if not accepts(part)), None)
+
+
+def check_top_k(top_k, n_experts):
+    """Raise unless there are as many experts as ``top_k`` asks for."""
+    if top_k is not None and not 1 <= top_k <= n_experts:
+        raise ValueError(
+            f"top_k={top_k} is more than the number of experts, {n_experts}; lower it, or "
+            f"leave it out to use all."
+        )
+
+
+def resolve_nested(estimator, params):
+    """Turn names of parts into objects where their parameters are about to be set.
+
+    So that ``gate__alpha`` can be searched although ``gate`` is "softmax".
+    """
+    for key in params:
+        prefix, nested, _ = key.partition("__")
+        if not nested or prefix in params:
+            continue
+        value, known = getattr(estimator, prefix, None), _NAMED.get(prefix, {})
+        if prefix == "experts" and value is None:
+            estimator.experts = LinearExpert()
+        elif isinstance(value, str) and value in known:
+            setattr(estimator, prefix, known[value]())
 
 
 def resolve_part(value, known, name, methods):

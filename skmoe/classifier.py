@@ -58,7 +58,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     warm_start : bool, default=False
         Start from the last fit if it had as many experts, features and classes.
     n_jobs : int, default=None
-        Parallel fits of experts that are not linear.
+        Threads that share the rows of a pass for linear experts, parallel fits for other
+        ones. Results do not depend on it.
     random_state : int, RandomState instance or None, default=None
         For random starts, folds and the seeds of experts.
     verbose : int, default=0
@@ -217,7 +218,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         ndarray of shape (n_samples, n_experts, n_classes)
             Rows sum to one over the classes.
         """
-        pred = self._parts.experts.predict(self._expert_rows(self._rows(X)))
+        rows = self._expert_rows(self._rows(X))
+        pred = self._parts.experts.predict(rows)
         return scipy.special.softmax(pred, axis=2)
 
     def _resolve_likelihood(self):

@@ -52,7 +52,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
         Start. "auto" runs a grown start (experts are split one by one), then k-means on
         the gate's features, then random ones. A callable ``(X, y, n_experts,
         random_state)`` returns labels (n_samples,) or responsibilities (n_samples,
-        n_experts); an array gives them (and needs ``n_init=1``).
+        n_experts); an array gives them (and needs ``n_init=1``). A callable is one start,
+        whatever ``n_init`` is.
     n_init : int, default=2
         Number of starts; the fit with the highest objective is kept. Of more than three,
         all run for a while and the best three to the end. Experts other than linear
@@ -65,7 +66,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
     warm_start : bool, default=False
         Start from the last fit if it had as many experts and features.
     n_jobs : int, default=None
-        Parallel fits of experts that are not linear.
+        Threads that share the rows of a pass for linear experts, parallel fits for other
+        ones. Results do not depend on it.
     random_state : int, RandomState instance or None, default=None
         For random starts, folds and the seeds of experts.
     verbose : int, default=0
@@ -90,8 +92,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
     n_iter_ : int
         Iterations of the run that was kept.
     converged_ : bool
-        Whether the best objective stopped rising by ``tol`` (for one iteration without
-        a drop; for other than linear experts, for five iterations).
+        Whether the best objective stopped rising by ``tol``: for two iterations of EM with
+        linear experts, for five otherwise.
     history_ : dict
         Lists ``objective``, ``seconds``, ``passes`` and ``load`` by iteration.
     cross_fit_ : int or None
@@ -207,7 +209,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
         ndarray of shape (n_samples, n_experts) or (n_samples, n_experts, n_outputs)
             In units of the target.
         """
-        pred = self._parts.experts.predict(self._expert_rows(self._rows(X)))
+        rows = self._expert_rows(self._rows(X))
+        pred = self._parts.experts.predict(rows)
         return pred if self._many_outputs else pred[:, :, 0]
 
     def _resolve_likelihood(self):

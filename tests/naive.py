@@ -156,7 +156,8 @@ def regression_objective(
     pred = np.einsum("nd,dkm->nkm", Z, coef)
     _, loglik, _ = e_step(log_gate, gaussian_log_lik(y, pred, variance))
     penalty = alpha / 2 * np.sum((coef[:-1] / scale) ** 2)
-    log_prior = -floor / 2 * np.sum(base / variance)
+    rows = 1.0 if floor > 0 else 0.0
+    log_prior = -rows / 2 * np.sum(floor * base / variance + np.log(variance / base))
     inside = log_prior - penalty
     return _penalised_mean(loglik + np.log(scale).sum(), weight, gate_coef, inside, gate_alpha)
 
@@ -229,7 +230,8 @@ def m_step(Z, y, weight, resp, variance, *, gate_alpha, alpha, floor, base):
         for j in range(n_outputs):
             coef[:, k, j] = ridge(Z, y[:, j], row_weight, alpha * variance[k, j] / spread[j])
             squares = np.sum(row_weight * (y[:, j] - Z @ coef[:, k, j]) ** 2)
-            new_variance[k, j] = (squares + floor * base[j]) / row_weight.sum()
+            rows = 1.0 if floor > 0 else 0.0
+            new_variance[k, j] = (squares + floor * base[j]) / (row_weight.sum() + rows)
     return fit_gate(Z, resp, weight, gate_alpha), coef, new_variance
 
 

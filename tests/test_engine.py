@@ -17,14 +17,15 @@ def regimes(n_rows=3000, n_columns=6):
     return make_moe_regression(n_rows, n_columns, n_experts=3, random_state=0)
 
 
-@pytest.mark.parametrize("solver", ["em", "gradient"])
-def test_float32_agrees_with_float64(solver):
+@pytest.mark.parametrize("solver, agreement", [("gradient", 1e-4), ("em", 1e-3)])
+def test_float32_agrees_with_float64(solver, agreement):
+    # EM creeps up to the optimum, and rounding of the objective stops it a little earlier.
     X, y = regimes()
     X = X.astype(np.float32)
     settings = {"n_experts": 3, "solver": solver, "tol": 1e-9, "max_iter": 2000}
     single = MoERegressor(**settings).fit(X, y)
     double = MoERegressor(**settings).fit(X.astype(np.float64), y)
-    assert_allclose(single.predict(X), double.predict(X), atol=1e-4 * y.std())
+    assert_allclose(single.predict(X), double.predict(X), atol=agreement * y.std())
 
 
 def test_float32_classification_agrees_with_float64():

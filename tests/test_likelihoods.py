@@ -66,7 +66,8 @@ def test_update_is_the_weighted_mean_square_with_the_floor(floor, n_outputs):
     for k in range(3):
         row_weight = data.weight * resp[:, k]
         squares = row_weight @ (data.y - pred[:, k]) ** 2
-        expected = (squares + floor * data.base_variance) / row_weight.sum()
+        rows = 1.0 if floor > 0 else 0.0
+        expected = (squares + floor * data.base_variance) / (row_weight.sum() + rows)
         assert_allclose(likelihood.dispersion[k], expected, rtol=1e-12)
 
 
@@ -77,13 +78,17 @@ def test_update_maximises_the_penalised_likelihood(shared, floor):
     pred, resp = predictions(data), responsibilities(120, 3)
     likelihood.update(data.y, pred, resp, data.weight)
 
+    def log_prior(variance):
+        relative = variance / data.base_variance
+        return -0.5 * np.sum(floor / relative + np.log(relative)) if floor > 0 else 0.0
+
     def value(variance):
         log_lik = naive.gaussian_log_lik(data.y, pred, variance)
-        prior = -0.5 * floor * np.sum(data.base_variance / variance)
+        prior = log_prior(variance)
         return np.sum(data.weight[:, None] * resp * log_lik) + prior
 
     best = likelihood.dispersion
-    assert_allclose(likelihood.log_prior(), -0.5 * floor * np.sum(data.base_variance / best))
+    assert_allclose(likelihood.log_prior(), log_prior(best))
     shapes = [(1, 2)] if shared else [(3, 2)]
     for shape in shapes:
         for index in np.ndindex(*shape):
@@ -119,7 +124,7 @@ def test_floor_keeps_an_exact_fit_finite():
     pred = np.tile(data.y[:, None, :], (1, 3, 1))
     resp = responsibilities(120, 3)
     likelihood.update(data.y, pred, resp, data.weight)
-    expected = 0.1 * data.base_variance / (data.weight @ resp)[:, None]
+    expected = 0.1 * data.base_variance / (data.weight @ resp + 1.0)[:, None]
     assert_allclose(likelihood.dispersion, expected)
 
 

@@ -3,6 +3,7 @@
 import copy
 
 import numpy as np
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 
 from .._lbfgs import minimize
@@ -99,6 +100,9 @@ class MultinomialExperts(CoefficientExperts):
 
     def published(self, classes):
         """The experts as fitted `LogisticRegression` estimators."""
+        if self.n_classes == 1:
+            only = DummyClassifier(strategy="prior").fit(np.zeros((1, len(self._scale))), classes)
+            return [only] * self.n_experts
         experts = []
         for k in range(self.n_experts):
             slopes, intercept = self._design(None).to_raw(self.coef[:, k])

@@ -9,19 +9,20 @@ from sklearn.utils._param_validation import Interval
 
 from .._ops import get_ops
 
-# The smooth floor weighs as much as this many rows.
-_FLOOR_ROWS = 1.0
+# The prior of a variance weighs as much as this many rows.
+_PRIOR_ROWS = 1.0
 
 
 class Gaussian(BaseEstimator):
     r"""Gaussian law of the target around the prediction of an expert.
 
     Each expert has its own variance. A smooth floor keeps an expert from collapsing
-    onto a few rows that it fits exactly: the objective carries the log-prior
-    :math:`-\frac12 s^2_0/\sigma^2_k`, with :math:`s^2_0` the fraction ``floor`` of the
-    residual variance of one linear expert, so that the update is
+    onto a few rows that it fits exactly: an inverse-gamma prior that weighs as much as
+    one row with the squared error :math:`s^2_0`, the fraction ``floor`` of the residual
+    variance of one linear expert. The update is
 
-    .. math:: \sigma^2_k = \Big(\sum_i w_i r_{ik} e_{ik}^2 + s^2_0\Big) \Big/ \sum_i w_i r_{ik}.
+    .. math:: \sigma^2_k = \Big(\sum_i w_i r_{ik} e_{ik}^2 + s^2_0\Big) \Big/
+              \Big(\sum_i w_i r_{ik} + 1\Big).
 
     Parameters
     ----------
@@ -138,18 +139,24 @@ class Gaussian(BaseEstimator):
         totals : ndarray of shape (K,)
             ``sum_i w_i r_ik``.
         """
-        squares = np.maximum(squares, 0.0) + _FLOOR_ROWS * self.floor * self._base
+        squares = np.maximum(squares, 0.0) + self._rows() * self.floor * self._base
+        totals = totals + self._rows()
         if self.shared:
             squares = np.broadcast_to(squares.sum(axis=0), squares.shape)
             totals = np.full_like(totals, totals.sum())
-        alive = totals > 1e-12 * totals.sum()
+        alive = totals > 1e-6 * totals.sum()
         variance = squares / np.where(alive, totals, 1.0)[:, None]
         tiny = 1e-16 * self._base
         self._variance = np.maximum(np.where(alive[:, None], variance, self._base), tiny)
 
     def log_prior(self):
         """Logarithm of the prior of the variances, up to a constant."""
-        return -0.5 * _FLOOR_ROWS * self.floor * np.sum(self._base / self._variance)
+        relative = self._variance / self._base
+        return -0.5 * self._rows() * np.sum(self.floor / relative + np.log(relative))
+
+    def _rows(self):
+        """Weight of the prior, in rows."""
+        return _PRIOR_ROWS if self.floor > 0.0 else 0.0
 
     # -- gradient: flat parameters are the logarithms of the variances --------------------
 
@@ -167,13 +174,13 @@ class Gaussian(BaseEstimator):
 
     def flat_gradient(self, sums):
         """Gradient of log-likelihood and log-prior by the flat parameters."""
-        prior = _FLOOR_ROWS * self.floor * self._base / self._variance
+        prior = self._rows() * (self.floor * self._base / self._variance - 1.0)
         gradient = 0.5 * ((sums.squares / self._variance + prior) - sums.weight[:, None])
         return gradient.sum(axis=0) if self.shared else gradient.ravel()
 
     def flat_curvature(self, sums):
         """Diagonal of the expected negative Hessian by the flat parameters."""
-        weight = np.maximum(sums.weight, 1e-6 * sums.weight.sum())
+        weight = np.maximum(sums.weight, 1e-6 * sums.weight.sum()) + self._rows()
         if self.shared:
             weight = weight.sum(keepdims=True)
         return 0.5 * np.repeat(weight, self._variance.shape[1])
