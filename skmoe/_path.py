@@ -10,7 +10,7 @@ from ._init import thinned
 from ._ops import get_ops
 
 # Rows and columns that candidate splits are judged on.
-_MAX_ROWS, _MAX_COLUMNS = 4000, 24
+_MAX_ROWS, _MAX_COLUMNS = 2000, 24
 # Where there are more: how many of these are principal components, and how many the
 # steepest of the experts.
 _N_COMPONENTS, _N_STEEP = 6, 8
