@@ -22,7 +22,7 @@ def test_float32_agrees_with_float64(solver, agreement):
     # EM creeps up to the optimum, and rounding of the objective stops it a little earlier.
     X, y = regimes()
     X = X.astype(np.float32)
-    settings = {"n_experts": 3, "solver": solver, "tol": 1e-9, "max_iter": 2000}
+    settings = {"n_experts": 3, "solver": solver, "tol": 1e-7, "max_iter": 2000}
     single = MoERegressor(**settings).fit(X, y)
     double = MoERegressor(**settings).fit(X.astype(np.float64), y)
     assert_allclose(single.predict(X), double.predict(X), atol=agreement * y.std())
@@ -31,7 +31,7 @@ def test_float32_agrees_with_float64(solver, agreement):
 def test_float32_classification_agrees_with_float64():
     X, y = make_moe_classification(3000, 6, n_experts=2, n_classes=3, random_state=0)
     X = X.astype(np.float32)
-    settings = {"n_experts": 2, "tol": 1e-9, "max_iter": 2000}
+    settings = {"n_experts": 2, "tol": 1e-7, "max_iter": 2000}
     single = MoEClassifier(**settings).fit(X, y)
     double = MoEClassifier(**settings).fit(X.astype(np.float64), y)
     assert_allclose(single.predict_proba(X), double.predict_proba(X), atol=1e-3)
