@@ -355,8 +355,8 @@ class BaseMoE(MixturePredictions, _BaseComposition):
             )
         if not result.converged:
             warnings.warn(
-                f"The fit did not converge in max_iter={self.max_iter} iterations; raise "
-                f"max_iter or tol.",
+                f"The fit did not converge in {result.n_iter} iterations (max_iter="
+                f"{self.max_iter}); raise max_iter or tol.",
                 ConvergenceWarning,
                 stacklevel=5,
             )

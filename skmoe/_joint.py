@@ -11,6 +11,8 @@ from ._owlqn import minimize_l1
 from ._precondition import gram_preconditioner
 from ._sweep import Sweeper
 
+# Relative error of the objective, in float64 and where products are in float32.
+_ROUNDING, _SINGLE_ROUNDING = 1e-10, 1e-6
 # With an L1 penalty: iterations between renewals of the noise, and when it has settled.
 _STAGE_ITER, _NOISE_TOL = 15, 1e-2
 # EM goes on for as long as each rise is at most this share of the one before.
@@ -56,7 +58,9 @@ def fit_joint(data, parts, monitor, resp, *, warm_up=20, renew_every=10, memory=
     if parts.gate.has_l1 or parts.experts.has_l1:
         return _fit_sparse(data, parts, monitor, renew_every, memory, result.unexplained)
     descent = _Descent(data, parts, monitor, renew_every, additive, result.unexplained)
-    found = minimize(descent.loss, parts.flat(), **descent.options(memory))
+    rounding = _SINGLE_ROUNDING if data.X.X.dtype == np.float32 else _ROUNDING
+    options = descent.options(memory) | {"rounding": rounding}
+    found = minimize(descent.loss, parts.flat(), **options)
     monitor.converged |= found.converged
     return make_result(descent.kept, monitor, None, descent.unexplained)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 _ARMIJO = 1e-4
 _CURVATURE = 0.9
+# What rounding hides of a decrease, relative to the value, where not said otherwise.
 _ROUNDING = 1e-10
 
 
@@ -74,7 +75,16 @@ def _line_search(fun, x, value, gradient, direction, step, max_evals=20):
 
 
 def minimize(
-    fun, x, *, precondition=None, renew=None, watch=None, max_iter=100, tol=1e-9, memory=10
+    fun,
+    x,
+    *,
+    precondition=None,
+    renew=None,
+    watch=None,
+    max_iter=100,
+    tol=1e-9,
+    memory=10,
+    rounding=_ROUNDING,
 ):
     """Minimise a smooth function.
 
@@ -98,6 +108,9 @@ def minimize(
         decreases in a row, are at most ``tol * max(1, abs(value))``.
     memory : int, default=10
         Number of pairs kept.
+    rounding : float, default=1e-10
+        Relative error of the values. Where no step lowers the value, and a step was to win
+        less than this, the run has converged.
 
     Returns
     -------
@@ -125,7 +138,7 @@ def minimize(
                 pairs = []
                 continue
             # No step lowers the value: an arrival if less was to be won than rounding hides.
-            arrived = -0.5 * slope <= _ROUNDING * max(1.0, abs(value))
+            arrived = -0.5 * slope <= rounding * max(1.0, abs(value))
             return Minimum(x, value, gradient, n_iter, n_evals, arrived)
         new_x, new_value, new_gradient = found
         s, t = new_x - x, new_gradient - gradient
