@@ -12,6 +12,9 @@ from skmoe import MoEClassifier, MoERegressor
 from skmoe.datasets import make_moe_classification, make_moe_regression
 from skmoe.solvers import EM, Gradient
 
+# Many rows: kernels as plain Python would take minutes.
+pytestmark = pytest.mark.jit_only
+
 
 def regimes(n_rows=3000, n_columns=6):
     return make_moe_regression(n_rows, n_columns, n_experts=3, random_state=0)
