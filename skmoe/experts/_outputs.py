@@ -23,7 +23,7 @@ def blame(name, stage):
     except (Warning, MemoryError):
         # Warnings turned into errors are the user's own filter at work.
         raise
-    except Exception as error:
+    except Exception as error:  # whatever it is, it goes on with the expert's name
         kinds = (kind for kind in (ValueError, TypeError) if isinstance(error, kind))
         kind = next(kinds, RuntimeError)
         raise kind(f"expert {name!r} failed in {stage}: {error}") from error

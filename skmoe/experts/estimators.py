@@ -299,7 +299,7 @@ def _run(n_jobs, tasks):
 def _attempt(*task):
     try:
         return _work(*task)
-    except Exception as error:
+    except Exception as error:  # raised again, with its cause, where the results arrive
         return _Failure(error, error.__cause__)
 
 
