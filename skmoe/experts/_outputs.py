@@ -8,13 +8,13 @@ from scipy.special import expit, softmax
 
 
 @contextmanager
-def blame(name, stage):
-    """Re-raise what happens inside as an error that names the expert.
+def blame(who, stage):
+    """Re-raise what happens inside as an error that names the culprit.
 
     Parameters
     ----------
-    name : str
-        Name of the expert.
+    who : str
+        Such as "expert 'ridge'".
     stage : str
         The method that is called: "fit", "predict" ...
     """
@@ -23,10 +23,10 @@ def blame(name, stage):
     except (Warning, MemoryError):
         # Warnings turned into errors are the user's own filter at work.
         raise
-    except Exception as error:  # whatever it is, it goes on with the expert's name
+    except Exception as error:  # whatever it is, it goes on with a name
         kinds = (kind for kind in (ValueError, TypeError) if isinstance(error, kind))
         kind = next(kinds, RuntimeError)
-        raise kind(f"expert {name!r} failed in {stage}: {error}") from error
+        raise kind(f"{who} failed in {stage}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class MeanOutput:
 
     n_columns: int
 
-    def __call__(self, name, estimator, X):
+    def __call__(self, who, estimator, X):
         """Predict the means.
 
         Parameters
         ----------
-        name : str
+        who : str
         estimator : fitted regressor
         X : array, CSR or frame of shape (n, d)
 
@@ -54,13 +54,13 @@ class MeanOutput:
         -------
         pred : ndarray of shape (n, m)
         """
-        with blame(name, "predict"):
+        with blame(who, "predict"):
             mean = np.asarray(estimator.predict(X), dtype=np.float64)
         n_rows = X.shape[0]
         if mean.shape == (n_rows,):
             mean = mean[:, None]
-        _check_shape(name, mean, (n_rows, self.n_columns))
-        _check_finite(name, mean)
+        _check_shape(who, mean, (n_rows, self.n_columns))
+        _check_finite(who, mean)
         return mean
 
 
@@ -83,12 +83,12 @@ class ClassOutput:
     def n_columns(self):
         return len(self.classes)
 
-    def __call__(self, name, estimator, X):
+    def __call__(self, who, estimator, X):
         """Predict log-probabilities; unseen classes have probability 0 before smoothing.
 
         Parameters
         ----------
-        name : str
+        who : str
         estimator : fitted classifier
             With ``predict_proba``, else ``decision_function`` (its logistic or softmax
             is taken for the probabilities), else ``predict`` (its label has probability 1).
@@ -99,25 +99,23 @@ class ClassOutput:
         pred : ndarray of shape (n, C)
             Rows are normalised: ``log_softmax(pred) == pred``.
         """
-        proba, labels = _class_proba(name, estimator, X)
-        columns = self._columns(name, labels)
-        _check_shape(name, proba, (X.shape[0], len(columns)))
-        _check_finite(name, proba)
+        proba, labels = _class_proba(who, estimator, X)
+        columns = self._columns(who, labels)
+        _check_shape(who, proba, (X.shape[0], len(columns)))
+        _check_finite(who, proba)
         if np.any(proba < 0):
-            raise ValueError(f"expert {name!r} predicted negative probabilities")
+            raise ValueError(f"{who} predicted negative probabilities")
         aligned = np.zeros((X.shape[0], self.n_columns))
         aligned[:, columns] = proba
         return self._smooth_log(aligned)
 
-    def _columns(self, name, labels):
+    def _columns(self, who, labels):
         """Return the column of each label, (C_seen,)."""
         column_of = {label: column for column, label in enumerate(self.classes.tolist())}
         labels = np.asarray(labels).tolist()
         unknown = [label for label in labels if label not in column_of]
         if unknown:
-            raise ValueError(
-                f"expert {name!r} knows labels that are not among the classes: {unknown}"
-            )
+            raise ValueError(f"{who} knows labels that are not among the classes: {unknown}")
         return np.array([column_of[label] for label in labels], dtype=np.intp)
 
     def _smooth_log(self, proba):
@@ -129,34 +127,32 @@ class ClassOutput:
             return np.log((1 - self.smoothing) * proba + self.smoothing / self.n_columns)
 
 
-def _class_proba(name, estimator, X):
+def _class_proba(who, estimator, X):
     """Return probabilities (n, C_seen) and the labels of their columns."""
     if hasattr(estimator, "predict_proba"):
-        with blame(name, "predict_proba"):
+        with blame(who, "predict_proba"):
             return np.asarray(estimator.predict_proba(X), dtype=np.float64), estimator.classes_
     if hasattr(estimator, "decision_function"):
-        with blame(name, "decision_function"):
+        with blame(who, "decision_function"):
             scores = np.asarray(estimator.decision_function(X), dtype=np.float64)
             labels = estimator.classes_
-        _check_finite(name, scores)
+        _check_finite(who, scores)
         if scores.ndim == 1 and len(labels) == 2:
             return np.column_stack([expit(-scores), expit(scores)]), labels
         if scores.ndim == 2 and scores.shape[1] == len(labels):
             return softmax(scores, axis=1), labels
     # Also for one-against-one scores, which are not one per class.
-    with blame(name, "predict"):
+    with blame(who, "predict"):
         labels, codes = np.unique(estimator.predict(X), return_inverse=True)
     return np.eye(len(labels))[codes.ravel()], labels
 
 
-def _check_shape(name, values, shape):
+def _check_shape(who, values, shape):
     if values.shape != shape:
-        raise ValueError(
-            f"expert {name!r} predicted an array of shape {values.shape}; expected {shape}"
-        )
+        raise ValueError(f"{who} predicted an array of shape {values.shape}; expected {shape}")
 
 
-def _check_finite(name, values):
+def _check_finite(who, values):
     if not np.isfinite(values).all():
         found = "NaN" if np.isnan(values).any() else "infinite values"
-        raise ValueError(f"expert {name!r} predicted {found}")
+        raise ValueError(f"{who} predicted {found}")

@@ -5,15 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import effective_n_jobs
-from sklearn.base import clone
-from sklearn.dummy import DummyClassifier
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 
 from ._folds import accepts_many_outputs, accepts_nan, accepts_sparse, make_folds
-from ._outputs import ClassOutput, MeanOutput, blame
-from ._weights import HANDFUL, resample, routed_key, weight_key
+from ._outputs import ClassOutput, MeanOutput
+from ._slots import Slot, make_slots, take_rows
+from ._weights import HANDFUL
 
 __all__ = [
     "EstimatorExperts",
@@ -85,7 +83,7 @@ class EstimatorExperts:
         self.single_output = single_output
         self.smoothing = smoothing
         self.n_jobs = n_jobs
-        self._slots = _make_slots(templates, names, random_state)
+        self._slots = make_slots(templates, [f"expert {name!r}" for name in names], random_state)
         self._n_outputs = 1
 
     @property
@@ -158,9 +156,9 @@ class EstimatorExperts:
         output = self._output()
         experts = list(zip(self._slots, self.estimators_, strict=True))
         if rows is None:
-            return np.stack([output(slot.name, fitted, X) for slot, fitted in experts], axis=1)
+            return np.stack([output(slot.who, fitted, X) for slot, fitted in experts], axis=1)
         return [
-            output(slot.name, fitted, _safe_indexing(X, chosen))
+            output(slot.who, fitted, _safe_indexing(X, chosen))
             if len(chosen)
             else np.empty((0, output.n_columns))
             for (slot, fitted), chosen in zip(experts, rows, strict=True)
@@ -214,32 +212,6 @@ class EstimatorExperts:
 
 
 @dataclass(frozen=True)
-class _Slot:
-    """What stays the same about one expert from fit to fit."""
-
-    name: str
-    template: Any
-    frozen: bool
-    weight_key: str | None
-    seed: int
-    offset: float
-
-    def fresh(self):
-        """Return an unfitted clone with its seeds set."""
-        estimator = clone(self.template)
-        rng = np.random.default_rng(self.seed)
-        seeds = {}
-        params = estimator.get_params(deep=True)
-        for key in sorted(params):
-            if key == "random_state" or key.endswith("__random_state"):
-                # Drawn for every key, so that one given seed does not move the others.
-                seed = int(rng.integers(np.iinfo(np.int32).max))
-                if params[key] is None:
-                    seeds[key] = seed
-        return estimator.set_params(**seeds) if seeds else estimator
-
-
-@dataclass(frozen=True)
 class _Training:
     """All rows: X (n, d), target (n,) or (n, m) in the experts' terms, plain weight (n,)."""
 
@@ -253,7 +225,7 @@ class _Training:
 class _Job:
     """Fit one expert on `train` by `weight` (n,), and predict `test` unless it is None."""
 
-    slot: _Slot
+    slot: Slot
     weight: np.ndarray
     train: np.ndarray
     test: np.ndarray | None
@@ -266,18 +238,6 @@ class _Failure(NamedTuple):
 
     error: Exception
     cause: BaseException | None
-
-
-def _make_slots(templates, names, random_state):
-    rng = np.random.default_rng(random_state)
-    slots = []
-    for name, template in zip(names, templates, strict=True):
-        seed = int(rng.integers(np.iinfo(np.int32).max))
-        offset = rng.uniform(0.05, 0.95)
-        frozen = isinstance(template, FrozenEstimator)
-        key = None if frozen else weight_key(template)
-        slots.append(_Slot(name, template, frozen, key, seed, offset))
-    return slots
 
 
 def _run(n_jobs, tasks):
@@ -308,7 +268,7 @@ def _work(job, training, output, keep):
     fitted = _fit(job, training)
     pred = None
     if job.test is not None:
-        pred = output(job.slot.name, fitted, _take(training.X, job.test))
+        pred = output(job.slot.who, fitted, take_rows(training.X, job.test))
     return (fitted if keep else None), pred
 
 
@@ -323,32 +283,6 @@ def _fit(job, training):
         if job.last is not None:
             return job.last
         weight, kept = plain, np.arange(len(plain))
-    return _fit_rows(slot, training, job.train[kept], weight[kept], min(HANDFUL, len(plain)))
-
-
-def _fit_rows(slot, training, rows, weight, least):
-    """Fit a fresh clone on these rows by these weights, both (n_kept,).
-
-    Where it takes no weights, on at least so many rows, repeated if there are fewer.
-    """
-    with blame(slot.name, "fit"):
-        estimator = slot.fresh()
-        key = routed_key(estimator, slot.weight_key)
-    if key is None:
-        rows, params = rows[resample(weight, slot.offset, least=least)], {}
-    else:
-        params = {key: weight}
-    X, target = _take(training.X, rows), training.target[rows]
-    if training.classify and (target == target[0]).all():
-        # Many classifiers refuse a single class; this one predicts it.
-        return DummyClassifier(strategy="prior").fit(X, target)
-    with blame(slot.name, "fit"):
-        estimator.fit(X, target, **params)
-    return estimator
-
-
-def _take(X, rows):
-    """Return X[rows], without a copy if that is X."""
-    if len(rows) == X.shape[0] and np.array_equal(rows, np.arange(len(rows))):
-        return X
-    return _safe_indexing(X, rows)
+    rows = job.train[kept]
+    target, least = training.target[rows], min(HANDFUL, len(plain))
+    return slot.fit(training.X, rows, target, weight[kept], least, training.classify)
