@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
 
+from ._combine import RULES, check_combine
 from ._design import Design
 from ._door import enter
 from ._em import load
@@ -63,6 +64,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         "gate": [StrOptions(set(GATES)), HasMethods(["fit", "log_proba"])],
         "solver": [StrOptions({"auto", *SOLVERS}), HasMethods("fit")],
         "top_k": [Interval(Integral, 1, None, closed="left"), None],
+        "combine": [StrOptions(set(RULES))],
         "cross_fit": [
             StrOptions({"auto"}),
             Interval(Integral, 2, None, closed="left"),
@@ -157,6 +159,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         check_top_k(self.top_k, plan.n_experts)
         gate = resolve_part(self.gate, GATES, "gate", ("fit", "log_proba"))
         likelihood = self._resolve_likelihood()
+        check_combine(self.combine, likelihood, is_classifier(self))
         solver = self._resolve_solver(plan, gate)
         door = enter(self, plan, X, y, sample_weight)
         rng = check_random_state(self.random_state)

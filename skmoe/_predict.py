@@ -5,6 +5,7 @@ import scipy.sparse as sp
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
+from ._combine import check_combine, combined
 from ._door import check_lengths, check_rows, numbers_for_gate, rows_for_experts, same_columns
 from ._ops import get_ops
 from ._predictor import LinearPredictor, can_predict
@@ -93,6 +94,13 @@ class MixturePredictions:
         check_top_k(self.top_k, self.n_experts_)
         return None if self.top_k == self.n_experts_ else int(self.top_k)
 
+    @property
+    def _rule(self):
+        """How experts are combined, and how many of a row are; both may be set after `fit`."""
+        check_combine(self.combine, self.likelihood_, is_classifier(self))
+        one = self.combine == "top1" and self.n_experts_ > 1
+        return self.combine, 1 if one else self._top_k
+
     def _rows(self, X):
         check_is_fitted(self)
         return check_rows(self, X, self._as_frame, not self._fitted_foreign, reset=False)
@@ -103,37 +111,35 @@ class MixturePredictions:
     def _expert_rows(self, X):
         return rows_for_experts(self, X, self._expert_columns, not self._fitted_foreign)
 
-    def _mixture(self, X):
-        """Log weights (n, k), predictions (n, k, P) and experts (n, k) of the routed mixture.
+    def _mixture(self, X, top_k):
+        """Log weights (n, k), predictions (n, k, P) and experts (n, k) of checked rows.
 
         Experts are None for the dense mixture, where column k is expert k.
         """
-        return self._checked_mixture(self._rows(X))
-
-    def _checked_mixture(self, X):
         log_gate, experts = self._log_gate(X), self._parts.experts
-        top_k = self._top_k
         if top_k is None:
             return log_gate, experts.predict(self._expert_rows(X)), None
         indices, log_weights = top_k_route(log_gate, top_k)
         return log_weights, predict_routed(experts, self._expert_rows(X), indices), indices
 
-    def _mean(self, X):
-        """Mean or class probabilities (n, P) of the routed mixture."""
+    def _combined(self, X):
+        """Prediction or class probabilities (n, P) of the routed experts."""
         X = self._rows(X)
-        if can_predict(self._parts):
+        how, top_k = self._rule
+        if how in ("mean", "top1") and can_predict(self._parts):
             expert_X = self._expert_rows(X)
             same = same_columns(self._gate_columns, self._expert_columns)
             gate_X = expert_X if same else numbers_for_gate(self, X, self._gate_columns)
             # The gate takes NaN for the average, which raw coefficients cannot.
             if same or sp.issparse(gate_X) or np.isfinite(gate_X).all():
-                predictor = LinearPredictor(self._parts, self._top_k, is_classifier(self))
+                predictor = LinearPredictor(self._parts, top_k, is_classifier(self))
                 return predictor(gate_X, expert_X)
-        log_weights, pred, _ = self._checked_mixture(X)
-        return self.likelihood_.combine(log_weights, pred)
+        log_weights, pred, experts = self._mixture(X, top_k)
+        classify = is_classifier(self)
+        return combined(how, self.likelihood_, log_weights, pred, experts, classify)
 
     def _posterior(self, X, y):
-        log_weights, pred, indices = self._mixture(X)
+        log_weights, pred, indices = self._mixture(self._rows(X), self._top_k)
         check_lengths(log_weights, y)
         log_lik = self.likelihood_.log_lik(self._decode_target(y), pred, indices)
         resp, loglik = np.empty(log_lik.shape), np.empty(len(log_lik))

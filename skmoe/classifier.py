@@ -42,6 +42,13 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         As in `MoERegressor`.
     top_k : int, default=None
         Number of experts used per row in prediction; only these run. None uses all.
+    combine : {"mean", "top1", "median", "log_pool", "vote"}, default="mean"
+        How the outputs of a row's experts become one prediction: the mixture's class
+        probabilities, the most probable expert's, the weighted median of each class
+        (rescaled to sum to one), the normalised product of probabilities to the power of
+        the experts' weights (logarithmic pool), or the shares of the votes, one label per
+        expert.
+        It has no part in training or in the likelihood, and may be set after `fit`.
     cross_fit : {"auto"}, int, splitter or None, default="auto"
         As in `MoERegressor`; folds are stratified.
     init : {"auto", "grown", "kmeans", "random"}, callable or array, default="auto"
@@ -127,6 +134,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         gate_features=None,
         expert_features=None,
         top_k=None,
+        combine="mean",
         cross_fit="auto",
         init="auto",
         n_init=2,
@@ -145,6 +153,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         self.gate_features = gate_features
         self.expert_features = expert_features
         self.top_k = top_k
+        self.combine = combine
         self.cross_fit = cross_fit
         self.init = init
         self.n_init = n_init
@@ -157,7 +166,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         self.verbose = verbose
 
     def predict_proba(self, X):
-        """Predict class probabilities.
+        """Predict class probabilities, combined as ``combine`` says.
 
         Parameters
         ----------
@@ -169,7 +178,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         ndarray of shape (n_samples, n_classes)
             In the order of ``classes_``; rows sum to one.
         """
-        proba = self._mean(X)
+        proba = self._combined(X)
         return proba / proba.sum(axis=1, keepdims=True)
 
     def predict_log_proba(self, X):
@@ -185,7 +194,12 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         ndarray of shape (n_samples, n_classes)
             In the order of ``classes_``.
         """
-        log_weights, pred, _ = self._mixture(X)
+        rows = self._rows(X)
+        how, top_k = self._rule
+        if how not in ("mean", "top1"):
+            with np.errstate(divide="ignore"):  # a class without votes has probability 0
+                return np.log(self.predict_proba(X))
+        log_weights, pred, _ = self._mixture(rows, top_k)
         log_proba = scipy.special.log_softmax(pred, axis=2) + log_weights[:, :, None]
         return scipy.special.logsumexp(log_proba, axis=1)
 

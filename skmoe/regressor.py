@@ -7,6 +7,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import _check_y
 
 from ._base import BaseMoE
+from ._combine import combined, combined_variance
 from ._validation import LIKELIHOODS, refuse_sparse, resolve_part, who_refuses
 from .experts.estimators import accepts_many_outputs
 
@@ -44,6 +45,11 @@ class MoERegressor(RegressorMixin, BaseMoE):
         gate and linear experts see all numeric columns.
     top_k : int, default=None
         Number of experts used per row in prediction; only these run. None uses all.
+    combine : {"mean", "top1", "median", "log_pool"}, default="mean"
+        How the outputs of a row's experts become one prediction: the mean of the mixture,
+        the most probable expert's, the weighted median, or the mean of the normalised
+        product of the experts' densities to the power of their weights (logarithmic pool).
+        It has no part in training or in the likelihood, and may be set after `fit`.
     cross_fit : {"auto"}, int, splitter or None, default="auto"
         Folds for out-of-fold predictions of experts in training. "auto" takes three
         where in-sample predictions are too good to be true (by more than 0.05 in
@@ -143,6 +149,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
         gate_features=None,
         expert_features=None,
         top_k=None,
+        combine="mean",
         cross_fit="auto",
         init="auto",
         n_init=2,
@@ -161,6 +168,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
         self.gate_features = gate_features
         self.expert_features = expert_features
         self.top_k = top_k
+        self.combine = combine
         self.cross_fit = cross_fit
         self.init = init
         self.n_init = n_init
@@ -172,7 +180,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
         self.verbose = verbose
 
     def predict(self, X, return_std=False):
-        """Predict the mean of the target.
+        """Predict the target: the mean of the mixture, or what ``combine`` says.
 
         Parameters
         ----------
@@ -180,7 +188,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
             Features, in the form that fit had.
         return_std : bool, default=False
             Also return the standard deviation of the predictive mixture: the noise of
-            the experts and their disagreement.
+            the experts and their disagreement. With ``combine="top1"`` it is that of the
+            expert, with "log_pool" that of the pool.
 
         Returns
         -------
@@ -190,11 +199,13 @@ class MoERegressor(RegressorMixin, BaseMoE):
             Only with ``return_std``.
         """
         if not return_std:
-            return self._shaped(self._mean(X))
-        log_weights, pred, indices = self._mixture(X)
-        mean = self._shaped(self.likelihood_.combine(log_weights, pred))
-        variance = self.likelihood_.total_variance(log_weights, pred, indices)
-        return mean, self._shaped(np.sqrt(variance))
+            return self._shaped(self._combined(X))
+        rows = self._rows(X)
+        how, top_k = self._rule
+        mixture = self._mixture(rows, top_k)
+        variance = combined_variance(how, self.likelihood_, *mixture)
+        prediction = combined(how, self.likelihood_, *mixture)
+        return self._shaped(prediction), self._shaped(np.sqrt(variance))
 
     def predict_experts(self, X):
         """Prediction of every expert, used or not.

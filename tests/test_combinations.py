@@ -87,6 +87,8 @@ WEIGHTS = {"weights": (WEIGHT, None), "no weights": (None, 2)}
 
 TOP_K = [None, 1, 2]
 
+RULES = ["top1", "median", "log_pool", "vote"]
+
 
 def make(task, experts, **settings):
     """The estimator and its target."""
@@ -131,6 +133,23 @@ def check_classifier(model, X, y):
     np.testing.assert_allclose(model.predict_experts(X).sum(axis=2), 1.0)
 
 
+def check_rules(model, X, y):
+    """Every rule of combining experts, on few of the rows."""
+    few = X[:7] if not hasattr(X, "iloc") else X.iloc[:7]
+    for rule in RULES:
+        model.set_params(combine=rule)
+        if rule == "vote" and isinstance(model, MoERegressor):
+            with pytest.raises(ValueError, match="use combine='median'"):
+                model.predict(few)
+        elif isinstance(model, MoERegressor):
+            prediction, std = model.predict(few, return_std=True)
+            assert prediction.shape == std.shape == y[:7].shape
+            assert np.isfinite(prediction).all() and (std > 0).all()
+        else:
+            np.testing.assert_allclose(model.predict_proba(few).sum(axis=1), 1.0)
+    model.set_params(combine="mean")
+
+
 def check(model, X, y):
     """What every fitted mixture answers."""
     for top_k in TOP_K:
@@ -142,6 +161,7 @@ def check(model, X, y):
         indices, weights = model.route(X)
         assert indices.shape == weights.shape == (N, top_k or K)
         assert np.isfinite(model.log_likelihood(X, y)).all()
+    check_rules(model, X, y)
     np.testing.assert_allclose(model.gate_proba(X).sum(axis=1), 1.0)
     assert len(model.experts_) == K and np.isfinite(model.objective_)
 

@@ -29,9 +29,9 @@ MODELS = [
     MoERegressor(n_experts=2),
     MoERegressor(n_experts=2, top_k=1),
     MoERegressor(DecisionTreeRegressor(max_depth=3), n_experts=2, max_iter=10),
-    MoERegressor(
-        [("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=3))], max_iter=10
-    ),
+    MoERegressor([("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=3))], max_iter=10),
+    MoERegressor(n_experts=2, combine="log_pool"),
+    MoEClassifier(n_experts=2, combine="vote"),
     MoEClassifier(),
     MoEClassifier(n_experts=2),
     MoEClassifier(n_experts=2, top_k=1),

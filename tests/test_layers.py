@@ -18,6 +18,7 @@ MAX_LINES = 420
 # First component of the path below skmoe/ (a file without ".py", or a folder).
 LAYERS = {
     "_ops": 0,
+    "_combine": 1,
     "_design": 1,
     "_fit": 1,
     "_lbfgs": 1,

@@ -6,6 +6,8 @@ from sklearn.base import BaseEstimator
 
 from .._ops import get_ops
 
+_LEAST_LOG = np.log(np.finfo(np.float64).tiny)
+
 
 class Categorical(BaseEstimator):
     """Law of a class label, given class scores of an expert (n, K, C).
@@ -87,3 +89,13 @@ class Categorical(BaseEstimator):
         """Class probabilities of the mixture: (n, K), (n, K, C) -> (n, C)."""
         proba = scipy.special.softmax(pred, axis=2)
         return np.einsum("nk,nkc->nc", np.exp(log_weights), proba)
+
+    def log_pool(self, log_weights, pred, experts=None):
+        """Normalised product of probabilities to the power of weights: (n, C).
+
+        Genest and Zidek (1986), Statistical Science 1, 114-135.
+        """
+        weights = np.exp(log_weights)[:, :, None]
+        # A probability of exactly 0 would be a veto, even of an expert without weight.
+        log_proba = np.maximum(scipy.special.log_softmax(pred, axis=2), _LEAST_LOG)
+        return scipy.special.softmax(np.sum(weights * log_proba, axis=1), axis=1)

@@ -201,6 +201,24 @@ class Gaussian(BaseEstimator):
         """Mean of the mixture: (n, K), (n, K, m) -> (n, m)."""
         return np.einsum("nk,nkm->nm", np.exp(log_weights), pred)
 
+    def log_pool(self, log_weights, pred, experts=None):
+        """Mean of the normalised product of densities to the power of weights: (n, m).
+
+        The product is Gaussian: precisions add, and so the weights of the means are
+        proportional to gate weight over variance (Genest and Zidek 1986, Statistical
+        Science 1, 114-135).
+        """
+        precision = self._weighted_precision(log_weights, experts)
+        return np.sum(precision * pred, axis=1) / precision.sum(axis=1)
+
+    def pooled_variance(self, log_weights, experts=None):
+        """Variance of the logarithmic pool: (n, m)."""
+        return 1.0 / self._weighted_precision(log_weights, experts).sum(axis=1)
+
+    def _weighted_precision(self, log_weights, experts):
+        variance = self._variance if experts is None else self._variance[experts]
+        return np.exp(log_weights)[:, :, None] / variance
+
     def total_variance(self, log_weights, pred, experts=None):
         """Variance of the mixture, within plus between experts: (n, m)."""
         weights = np.exp(log_weights)
