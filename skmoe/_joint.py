@@ -9,7 +9,8 @@ from ._fit import Monitor, Parts, make_result, objective_value
 from ._lbfgs import minimize
 from ._owlqn import minimize_l1
 from ._precondition import gram_preconditioner
-from ._sweep import Sweeper
+from ._sweep import Sweeper, can_sweep
+from ._whole import WholeEvaluator, require_gradients
 
 # Relative error of the objective, in float64 and where products are in float32.
 _ROUNDING, _SINGLE_ROUNDING = 1e-10, 1e-6
@@ -48,14 +49,17 @@ def fit_joint(data, parts, monitor, resp, *, warm_up=20, renew_every=10, memory=
     """
     for part in (parts.gate, parts.experts, parts.likelihood):
         require(part, "flat", "with_flat")
-    additive = is_additive(data, parts)
+    sweeps = can_sweep(data, parts)
+    if not sweeps:
+        require_gradients(parts)
+    additive = is_additive(data, parts) if sweeps else parts.experts.additive(data)
     n_iter = warm_up if additive else 1
     slow = _slow_after(max(1, n_iter // 4), n_iter)
     result = fit_em(data, parts, monitor, resp, accelerate=False, until=slow)
     if monitor.stop:
         return result
     parts = Parts(result.gate, result.experts, result.likelihood)
-    if parts.gate.has_l1 or parts.experts.has_l1:
+    if getattr(parts.gate, "has_l1", False) or parts.experts.has_l1:
         return _fit_sparse(data, parts, monitor, renew_every, memory, result.unexplained)
     descent = _Descent(data, parts, monitor, renew_every, additive, result.unexplained)
     rounding = _SINGLE_ROUNDING if data.X.X.dtype == np.float32 else _ROUNDING
@@ -83,7 +87,7 @@ class _Descent:
 
     def __init__(self, data, parts, monitor, renew_every, additive, unexplained):
         self.data, self.monitor, self.parts = data, monitor, parts
-        self.sweeper = Sweeper(data)
+        self.sweeper = Sweeper(data) if can_sweep(data, parts) else WholeEvaluator(data)
         self.renew_every = renew_every
         self.additive = self.grams_due = additive
         self.seen = []
@@ -121,7 +125,8 @@ class _Descent:
             self.grams_due = (n_iter + 1) % self.renew_every == 0
             return _block_precondition(self.data, parts, sums) if due else None
         if self.data.n_classes is not None:
-            return _shared_precondition(self.data, parts) if n_iter == 0 else None
+            due = n_iter == 0
+            return _shared_precondition(self.data, parts, sums) if due else None
         due = n_iter % self.renew_every == 0
         return _diagonal_precondition(self.data, parts, sums) if due else None
 
@@ -199,31 +204,62 @@ def _l1_weights(data, parts):
     coef = parts.experts.coef
     experts = parts.experts.l1_weights().reshape(coef.shape) * parts.experts.unit()
     rest = np.zeros(parts.likelihood.flat().size)
-    return np.concatenate([parts.gate.l1_weights(), experts.ravel() / data.total_weight, rest])
+    gate = np.zeros(parts.gate.flat().size)
+    if hasattr(parts.gate, "l1_weights"):
+        gate = parts.gate.l1_weights()
+    return np.concatenate([gate, experts.ravel() / data.total_weight, rest])
 
 
 def _gradient(data, parts, sums):
     """Gradient of the objective by the flat parameters."""
     total = data.total_weight
-    gate = sums.gate / total - parts.gate.penalty_gradient()
+    gate = sums.gate.ravel() / total - parts.gate.penalty_gradient().ravel()
     experts = parts.likelihood.expert_gradient(sums) - parts.experts.penalty_gradient()
     experts = experts * parts.experts.unit()
     likelihood = parts.likelihood.flat_gradient(sums)
-    return np.concatenate([gate.ravel(), experts.ravel() / total, likelihood / total])
+    return np.concatenate([gate, experts.ravel() / total, likelihood / total])
 
 
 def _block_precondition(data, parts, sums):
     """Inverse of the EM Hessian: a block for each gate row and expert and output."""
+    likelihood = data.total_weight / parts.likelihood.flat_curvature(sums)
+    gate, experts = _gate_inverse(data, parts, sums), _expert_inverse(data, parts, sums)
+    return _by_part(parts, gate, experts, lambda vector: likelihood * vector)
+
+
+def _by_part(parts, gate, experts, likelihood):
+    """Apply a function to the flat parameters of each part."""
+    sizes = np.cumsum([parts.gate.flat().size, parts.experts.flat().size])
+
+    def apply(vector):
+        first, second, third = np.split(vector, sizes)
+        return np.concatenate([gate(first), experts(second), likelihood(third)])
+
+    return apply
+
+
+def _gate_inverse(data, parts, sums):
+    """Inverse curvature of the gate: of blocks, its own, or one number for all."""
+    total, gate = data.total_weight, parts.gate
+    if hasattr(gate, "preconditioner"):
+        return gate.preconditioner(data.gate_X, data.weight)
+    if not hasattr(gate, "block_coef"):
+        curvature = sums.by_expert[:, -3].mean() / total + 1e-3
+        return lambda vector: vector / curvature
+    grams = sums.gram if sums.gate_gram is None else sums.gate_gram
+    curvature = grams * sums.gate_curvature[:, None, None] / total
+    inverses = _inverses(curvature, np.full(len(grams), gate.ridge))
+    shape = (-1, len(grams))
+    return lambda vector: np.einsum("kde,ek->dk", inverses, vector.reshape(shape)).ravel()
+
+
+def _expert_inverse(data, parts, sums):
+    """Inverse curvature of linear experts: a block for each expert and output."""
     total = data.total_weight
-    gate_gram = sums.gram if sums.gate_gram is None else sums.gate_gram
-    gate = _inverses(
-        gate_gram * sums.gate_curvature[:, None, None] / total,
-        np.full(len(gate_gram), parts.gate.ridge),
-    )
-    n_columns, n_experts, n_outputs = parts.experts.coef.shape
+    _, n_experts, n_outputs = parts.experts.coef.shape
     ridge = parts.experts.ridge() / total
     variance = parts.likelihood.dispersion
-    experts = np.stack(
+    inverses = np.stack(
         [
             _inverses(
                 sums.gram / (variance[:, j, None, None] * total), np.full(n_experts, ridge[j])
@@ -231,16 +267,11 @@ def _block_precondition(data, parts, sums):
             for j in range(n_outputs)
         ]
     )
-    likelihood = total / parts.likelihood.flat_curvature(sums)
     unit = parts.experts.unit()
-    sizes = np.cumsum([gate[0].shape[0] * len(gate), n_columns * n_experts * n_outputs])
 
     def apply(vector):
-        first, second, third = np.split(vector, sizes)
-        first = np.einsum("kde,ek->dk", gate, first.reshape(-1, n_experts))
-        second = second.reshape(parts.experts.coef.shape) / unit
-        second = np.einsum("jkde,ekj->dkj", experts, second) / unit
-        return np.concatenate([first.ravel(), second.ravel(), likelihood * third])
+        coef = vector.reshape(parts.experts.coef.shape) / unit
+        return (np.einsum("jkde,ekj->dkj", inverses, coef) / unit).ravel()
 
     return apply
 
@@ -259,7 +290,7 @@ def _diagonal_precondition(data, parts, sums):
     total = data.total_weight
     shape = parts.experts.coef.shape
     weight = data.weight[:, None] / total
-    gate = sums.by_expert[:, -3] / total * data.gate_X.column_squares(weight) + parts.gate.ridge
+    gate = _gate_diagonal(data, parts, sums, weight)
     curvature = parts.likelihood.pred_curvature(sums) / total
     squares = data.X.column_squares(weight)[:, :, None]
     experts = curvature * squares
@@ -273,18 +304,24 @@ def _diagonal_precondition(data, parts, sums):
     return lambda vector: scale * vector
 
 
-def _shared_precondition(data, parts):
+def _gate_diagonal(data, parts, sums, weight):
+    """Diagonal of the gate's curvature; one number for a gate without coefficients."""
+    spread = sums.by_expert[:, -3] / data.total_weight
+    if not hasattr(parts.gate, "block_coef"):
+        return np.full(parts.gate.flat().size, spread.mean() + 1e-3)
+    return spread * data.gate_X.column_squares(weight) + parts.gate.ridge
+
+
+def _shared_precondition(data, parts, sums):
     """Inverse of a bound of the Hessian: one Gram for all rows of gate and experts."""
     total = data.total_weight
     _, n_experts, n_scores = parts.experts.coef.shape
     curvature = 1.0 / (4.0 * n_experts * total)
-    gate = gram_preconditioner(data.gate_X, data.weight, curvature, parts.gate.ridge, n_experts)
+    if hasattr(parts.gate, "block_coef"):
+        ridge = parts.gate.ridge
+        gate = gram_preconditioner(data.gate_X, data.weight, curvature, ridge, n_experts)
+    else:
+        gate = _gate_inverse(data, parts, sums)
     ridge = float(np.mean(parts.experts.ridge())) / total
     experts = gram_preconditioner(data.X, data.weight, curvature, ridge, n_experts * n_scores)
-    sizes = np.cumsum([parts.gate.flat().size, parts.experts.flat().size])
-
-    def apply(vector):
-        first, second, third = np.split(vector, sizes)
-        return np.concatenate([gate(first), experts(second), third])
-
-    return apply
+    return _by_part(parts, gate, experts, lambda vector: vector)

@@ -38,6 +38,7 @@ LAYERS = {
     "_starts": 2,
     "_predictor": 2,
     "_sweep": 2,
+    "_whole": 2,
     "solvers": 2,
     "_base": 3,
     "_door": 3,

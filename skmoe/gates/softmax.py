@@ -186,6 +186,13 @@ class SoftmaxGate(BaseEstimator):
         gate._coef = values.reshape(self._coef.shape)
         return gate
 
+    def resp_gradient(self, X, resp, sample_weight):
+        """Gradient of ``sum weight * resp * log_proba`` by the coefficients: (D, K)."""
+        design = self._design(X)
+        reached = resp.sum(axis=1, keepdims=True)
+        error = resp - reached * np.exp(self.log_proba(design))
+        return design.transposed_dot(sample_weight[:, None] * error)
+
     def penalty_gradient(self):
         """Gradient of the smooth part of `penalty`: (D, K)."""
         return self._net.smooth_gradient(self._coef)

@@ -50,6 +50,12 @@ class Categorical(BaseEstimator):
         """E-step of a block of rows; arguments as in ``skmoe._ops.blocks``."""
         return get_ops().categorical_block(y, weight, given, gate, scores, joint, sums)
 
+    def residual_sums(self, y, pred, weights):
+        """Weighted residuals of class probabilities (n, K, C), and no squares (K, 0)."""
+        residual = np.empty(pred.shape)
+        get_ops().categorical_residual(y, np.ascontiguousarray(pred), weights, residual)
+        return residual, np.empty((pred.shape[1], 0))
+
     def flat(self):
         """No parameters."""
         return np.empty(0)

@@ -123,6 +123,25 @@ class Gaussian(BaseEstimator):
         ops = get_ops()
         return ops.gaussian_block(y, weight, self._variance, given, gate, scores, joint, sums)
 
+    def residual_sums(self, y, pred, weights):
+        """Weighted residuals, and what `update_sums` takes of them.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n, m)
+        pred : ndarray of shape (n, K, m)
+        weights : ndarray of shape (n, K)
+            Sample weight times responsibility.
+
+        Returns
+        -------
+        residual : ndarray of shape (n, K, m)
+        squares : ndarray of shape (K, m)
+        """
+        residual = y[:, None, :] - pred
+        weighted = weights[:, :, None] * residual
+        return weighted, np.einsum("nkm,nkm->km", weighted, residual)
+
     def update(self, y, pred, resp, weight):
         """Update the variances from predictions; arguments as in `log_lik`."""
         weights = resp * weight[:, None]

@@ -1,0 +1,75 @@
+"""All rows at once: what a sweep sums up, for gates that have no coefficients of columns."""
+
+import numpy as np
+
+from ._em import load, require
+from ._ops import get_ops
+from ._sweep import Sums
+
+
+class WholeEvaluator:
+    """Gives the sums of a `Sweeper` from arrays (n, K) and the parts' own gradients.
+
+    It asks of the gate ``log_proba(X)`` and ``resp_gradient(X, resp, weight)``, the
+    gradient of ``sum_i weight_i sum_k resp_ik log g_k(x_i)`` by the gate's flat
+    parameters; of the experts ``predict`` and coefficients of a view; of the likelihood
+    ``log_lik`` and ``residual_sums``.
+
+    Parameters
+    ----------
+    data : FitData
+        With a view for the experts.
+
+    Attributes
+    ----------
+    n_passes : int
+        Passes made so far.
+    """
+
+    def __init__(self, data):
+        self.data = data
+        self.n_passes = 0
+
+    def __call__(self, parts, *, resp=None, grams=False):
+        """One pass; arguments and result as of `Sweeper`.
+
+        ``gate`` of the result is flat, in the order of the gate's parameters, and Grams
+        are those of the experts only.
+        """
+        self.n_passes += 1
+        data, experts = self.data, parts.experts
+        log_gate = parts.gate.log_proba(data.gate_X)
+        pred = experts.predict(data.X)
+        found, loglik, unexplained = self._e_step(parts, log_gate, pred)
+        resp = found if resp is None else resp
+        weights = resp * data.weight[:, None]
+        residual, squares = parts.likelihood.residual_sums(data.y, pred, weights)
+        gradient = data.X.transposed_dot(residual.reshape(len(residual), -1))
+        return Sums(
+            float(data.weight @ loglik),
+            unexplained,
+            parts.gate.resp_gradient(data.gate_X, resp, data.weight).ravel(),
+            gradient.reshape(experts.coef.shape),
+            self._by_expert(log_gate, weights, squares),
+            data.X.grams(weights) if grams else None,
+            None,
+        )
+
+    def _e_step(self, parts, log_gate, pred):
+        """Responsibilities (n, K), log-likelihood (n,) and the number of unexplained rows."""
+        log_lik = parts.likelihood.log_lik(self.data.y, pred)
+        resp, loglik = np.empty(log_lik.shape), np.empty(len(log_lik))
+        return resp, loglik, get_ops().e_step(log_gate, log_lik, resp, loglik)
+
+    def _by_expert(self, log_gate, weights, squares):
+        weight, gate = self.data.weight, np.exp(log_gate)
+        spread = weight @ (gate * (1.0 - gate))
+        top = load(log_gate, weight) * weight.sum()
+        return np.column_stack([squares, spread, weights.sum(axis=0), top])
+
+
+def require_gradients(parts):
+    """Raise if a part lacks what an evaluation of all rows asks of it."""
+    require(parts.gate, "resp_gradient", "penalty_gradient")
+    require(parts.experts, "block_coef")
+    require(parts.likelihood, "residual_sums")
