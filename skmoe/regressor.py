@@ -10,6 +10,7 @@ from ._base import BaseMoE
 from ._combine import combined, combined_variance
 from ._validation import LIKELIHOODS, refuse_sparse, resolve_part, who_refuses
 from .experts.estimators import accepts_many_outputs
+from .mixture import MixtureDistribution
 
 
 class MoERegressor(RegressorMixin, BaseMoE):
@@ -206,6 +207,25 @@ class MoERegressor(RegressorMixin, BaseMoE):
         variance = combined_variance(how, self.likelihood_, *mixture)
         prediction = combined(how, self.likelihood_, *mixture)
         return self._shaped(prediction), self._shaped(np.sqrt(variance))
+
+    def predict_dist(self, X):
+        """Predict the whole distribution of the target.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Features, in the form that fit had.
+
+        Returns
+        -------
+        MixtureDistribution
+            Its moments, density, probabilities, quantiles, intervals, samples and scores;
+            see `skmoe.mixture.MixtureDistribution`. With ``top_k`` it is the mixture of the
+            chosen experts.
+        """
+        log_weights, pred, indices = self._mixture(self._rows(X), self._top_k)
+        law = self.likelihood_.law(pred, indices)
+        return MixtureDistribution(log_weights, law, not self._many_outputs)
 
     def predict_experts(self, X):
         """Prediction of every expert, used or not.

@@ -51,6 +51,7 @@ LAYERS = {
     "datasets": 4,
     "export": 4,
     "inspection": 4,
+    "metrics": 4,
     "path": 4,
     "regressor": 4,
 }

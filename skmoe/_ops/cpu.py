@@ -17,6 +17,7 @@ from .blocks import (  # the rest of this device's operations
     standardise,
     tiled_grams,
 )
+from .distribution import normal_mixture_quantile
 from .prediction import (
     class_probabilities,
     gate_weights,
@@ -40,6 +41,7 @@ __all__ = [
     "gaussian_log_lik",
     "log_softmax",
     "mean_block",
+    "normal_mixture_quantile",
     "routed_linear",
     "standardise",
     "tiled_grams",

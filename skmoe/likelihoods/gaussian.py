@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
 from .._ops import get_ops
+from .laws import NormalLaw
 
 # The prior of a variance weighs as much as this many rows.
 _PRIOR_ROWS = 1.0
@@ -237,6 +238,11 @@ class Gaussian(BaseEstimator):
     def _weighted_precision(self, log_weights, experts):
         variance = self._variance if experts is None else self._variance[experts]
         return np.exp(log_weights)[:, :, None] / variance
+
+    def law(self, pred, experts=None):
+        """Return the laws of the target under each expert; arguments as in `log_lik`."""
+        variance = self._variance if experts is None else self._variance[experts]
+        return NormalLaw(pred, np.sqrt(variance))
 
     def total_variance(self, log_weights, pred, experts=None):
         """Variance of the mixture, within plus between experts: (n, m)."""
