@@ -24,6 +24,7 @@ from ._starts import (
     fit_from_starts,
     one_expert_variance,
     optimism,
+    refit_experts,
     run,
     start_kinds,
     surrogate_start,
@@ -76,6 +77,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left"), None],
         "warm_start": ["boolean"],
+        "on_expert_error": [StrOptions({"raise", "drop"})],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -170,7 +172,8 @@ class BaseMoE(MixturePredictions, _BaseComposition):
             last, given = self._resumed(data, plan, gate, likelihood)
         train = self._fit_foreign if plan.linear is None else self._fit_linear
         data, result = train(data, plan, gate, likelihood, solver, last, given, rng)
-        self.solver_, self._fitted_form = solver, form
+        self.solver_ = solver
+        self._fitted_form = form if result.experts.n_experts == plan.n_experts else None
         self._publish(door, data, plan, result)
         return self
 
@@ -295,6 +298,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
             single_output=data.y.ndim == 1 or data.y.shape[1] == 1,
             random_state=rng.randint(_LARGEST_SEED),
             n_jobs=self.n_jobs,
+            on_error=self.on_expert_error,
         )
         fold_seed = rng.randint(_LARGEST_SEED)
         folds = self._folds(data, plan, fold_seed)
@@ -311,7 +315,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         monitor = Monitor(tol, self.max_iter, patience=5, verbose=self.verbose)
         result = run(solver.fit, data, parts, monitor, resp)
         if crossed:
-            result.experts.fit(replace(data, folds=None), result.resp)
+            result = refit_experts(replace(data, folds=None), result)
         return data, result
 
     def _folds(self, data, plan, seed):
@@ -342,13 +346,16 @@ class BaseMoE(MixturePredictions, _BaseComposition):
                 expert.feature_names_in_ = (
                     names if door.expert_columns is None else names[door.expert_columns]
                 )
-        self.expert_names_ = list(plan.names)
-        self.n_experts_ = plan.n_experts
+        self.expert_names_ = list(getattr(result.experts, "names", plan.names))
+        self.n_experts_, self._n_planned = result.experts.n_experts, plan.n_experts
+        self.dropped_experts_ = getattr(result.experts, "dropped", {})
         self.objective_ = result.objective
         self.n_iter_, self.converged_ = result.n_iter, result.converged
         self.history_ = result.history
         self.cross_fit_ = None if data.folds is None else len(data.folds)
         self.load_ = load(result.gate.log_proba(data.gate_X), data.weight)
+        for error in self.dropped_experts_.values():
+            warnings.warn(f"{error}; it was left out.", UserWarning, stacklevel=5)
         if result.unexplained:
             warnings.warn(
                 f"{result.unexplained} rows are explained by no expert; their responsibilities "

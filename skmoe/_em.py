@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ._failures import ExpertsFailed, keep_survivors
 from ._fit import make_result, objective_value
 from ._ops import get_ops
 from ._sweep import Sweeper, can_sweep
@@ -75,7 +76,13 @@ def _fit_general(data, parts, monitor, resp, until=_never):
     resp, spare = np.array(resp, dtype=np.float64), np.empty(resp.shape)
     loglik = np.empty(len(resp))
     while True:
-        pred = parts.experts.fit_predict(data, resp, parts.likelihood.dispersion)
+        try:
+            pred = parts.experts.fit_predict(data, resp, parts.likelihood.dispersion)
+        except ExpertsFailed as failure:
+            parts, resp = keep_survivors(parts, resp, failure, refit=True)
+            spare, best = np.empty(resp.shape), None
+            monitor.restart()
+            continue
         _improve_gate(parts.gate, data, resp)
         parts.likelihood.update(data.y, pred, resp, data.weight)
         log_gate = parts.gate.log_proba(data.gate_X)

@@ -214,6 +214,11 @@ class Monitor:
         self._show(objective, load)
         return better
 
+    def restart(self):
+        """Judge what follows on its own: the model is another one from here on."""
+        self.best = self._reference = -np.inf
+        self._still, self.converged = 0, False
+
     def record(self, objective, seconds, passes, load):
         """Take over an iterate from another monitor, without judging it."""
         before = self.history["seconds"][-1] if self.n_iter else 0.0

@@ -1,5 +1,7 @@
 """What a fitted mixture answers, routed or dense."""
 
+import warnings
+
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import is_classifier
@@ -7,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._combine import check_combine, combined
 from ._door import check_lengths, check_rows, numbers_for_gate, rows_for_experts, same_columns
+from ._failures import predict_surviving
 from ._ops import get_ops
 from ._predictor import LinearPredictor, can_predict
 from ._validation import check_top_k
@@ -91,8 +94,9 @@ class MixturePredictions:
         """Experts per row, or None for all; ``top_k`` may have been set after `fit`."""
         if self.top_k is None:
             return None
-        check_top_k(self.top_k, self.n_experts_)
-        return None if self.top_k == self.n_experts_ else int(self.top_k)
+        # Experts that failed or were removed are no mistake in `top_k`.
+        check_top_k(self.top_k, max(self.n_experts_, self._n_planned))
+        return None if self.top_k >= self.n_experts_ else int(self.top_k)
 
     @property
     def _rule(self):
@@ -117,10 +121,25 @@ class MixturePredictions:
         Experts are None for the dense mixture, where column k is expert k.
         """
         log_gate, experts = self._log_gate(X), self._parts.experts
+        if self.on_expert_error == "drop" and hasattr(experts, "predict_each"):
+            rows = self._expert_rows(X)
+            *mixture, errors = predict_surviving(experts, rows, log_gate, top_k)
+            _warn_of(errors)
+            return tuple(mixture)
         if top_k is None:
             return log_gate, experts.predict(self._expert_rows(X)), None
         indices, log_weights = top_k_route(log_gate, top_k)
         return log_weights, predict_routed(experts, self._expert_rows(X), indices), indices
+
+    def _every_pred(self, X):
+        """Predictions (n, K, P); NaN from experts that may fail and do."""
+        rows, experts = self._expert_rows(self._rows(X)), self._parts.experts
+        if self.on_expert_error == "raise" or not hasattr(experts, "predict_each"):
+            return experts.predict(rows)
+        parts, errors = experts.predict_each(rows)
+        _warn_of(errors)
+        shape = next((part.shape for part in parts if part is not None), (rows.shape[0], 1))
+        return np.stack([np.full(shape, np.nan) if p is None else p for p in parts], axis=1)
 
     def _combined(self, X):
         """Prediction or class probabilities (n, P) of the routed experts."""
@@ -149,3 +168,13 @@ class MixturePredictions:
         scattered = np.zeros((len(resp), self.n_experts_))
         np.put_along_axis(scattered, indices, resp, axis=1)
         return scattered, loglik
+
+
+def _warn_of(errors):
+    """Say which experts are left out of a prediction."""
+    for error in errors.values():
+        warnings.warn(
+            f"{error}; it is left out here, and the gate renormalised over the rest.",
+            UserWarning,
+            stacklevel=5,
+        )

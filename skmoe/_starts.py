@@ -7,6 +7,7 @@ import numpy as np
 
 from ._design import Design
 from ._em import fit_em
+from ._failures import ExpertsFailed, keep_survivors
 from ._fit import Monitor, Parts
 from ._init import kmeans_start, random_start
 from ._joint import fit_joint
@@ -129,6 +130,29 @@ def surrogate_start(data, likelihood, n_experts, kinds, rng):
 
     result = fit_from_starts(linear, make_parts, n_experts, kinds, new_monitor, rng, fit_joint)
     return _resume(linear, result)[1]
+
+
+def refit_experts(data, result):
+    """The result with its experts fitted on all rows; those that fail are left out.
+
+    Parameters
+    ----------
+    data : FitData
+        Without folds.
+    result : FitResult
+        With responsibilities.
+
+    Returns
+    -------
+    FitResult
+    """
+    try:
+        result.experts.fit(data, result.resp)
+        return result
+    except ExpertsFailed as failure:
+        parts = Parts(result.gate, result.experts, result.likelihood)
+        parts, resp = keep_survivors(parts, result.resp, failure, refit=False)
+        return replace(result, **vars(parts), resp=resp)
 
 
 def optimism(data, parts, resp):

@@ -64,6 +64,11 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         Factors of the sample weights by class, as in scikit-learn's classifiers.
     warm_start : bool, default=False
         Start from the last fit if it had as many experts, features and classes.
+    on_expert_error : {"raise", "drop"}, default="raise"
+        What to do with an expert other than a linear one that fails. "drop" leaves one
+        that fails in training out of the model, with a warning, and trains the rest; one
+        that raises or returns NaN or infinity in a prediction is left out of that
+        prediction, with a warning and the gate renormalised over the rest.
     n_jobs : int, default=None
         Threads that share the rows of a pass for linear experts, parallel fits for other
         ones. Results do not depend on it.
@@ -83,6 +88,9 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     solver_ : solver
         What "auto" chose, or a copy of what was given.
     n_experts_ : int
+    dropped_experts_ : dict of str to str
+        Names of experts that failed in training, and their errors; see
+        ``on_expert_error``.
     load_ : ndarray of shape (n_experts,)
         Share of the training weight whose most probable expert is k.
     objective_ : float
@@ -142,6 +150,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         tol=None,
         class_weight=None,
         warm_start=False,
+        on_expert_error="raise",
         n_jobs=None,
         random_state=None,
         verbose=0,
@@ -161,6 +170,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         self.tol = tol
         self.class_weight = class_weight
         self.warm_start = warm_start
+        self.on_expert_error = on_expert_error
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
@@ -232,8 +242,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         ndarray of shape (n_samples, n_experts, n_classes)
             Rows sum to one over the classes.
         """
-        rows = self._expert_rows(self._rows(X))
-        pred = self._parts.experts.predict(rows)
+        pred = self._every_pred(X)
         return scipy.special.softmax(pred, axis=2)
 
     def _resolve_likelihood(self):

@@ -72,6 +72,11 @@ class MoERegressor(RegressorMixin, BaseMoE):
         its standard deviation) that counts. None: 1e-5, or 1e-3 with ``cross_fit``.
     warm_start : bool, default=False
         Start from the last fit if it had as many experts and features.
+    on_expert_error : {"raise", "drop"}, default="raise"
+        What to do with an expert other than a linear one that fails. "drop" leaves one
+        that fails in training out of the model, with a warning, and trains the rest; one
+        that raises or returns NaN or infinity in a prediction is left out of that
+        prediction, with a warning and the gate renormalised over the rest.
     n_jobs : int, default=None
         Threads that share the rows of a pass for linear experts, parallel fits for other
         ones. Results do not depend on it.
@@ -91,6 +96,9 @@ class MoERegressor(RegressorMixin, BaseMoE):
     solver_ : solver
         What "auto" chose, or a copy of what was given.
     n_experts_ : int
+    dropped_experts_ : dict of str to str
+        Names of experts that failed in training, and their errors; see
+        ``on_expert_error``.
     load_ : ndarray of shape (n_experts,)
         Share of the training weight whose most probable expert is k.
     objective_ : float
@@ -157,6 +165,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
         max_iter=200,
         tol=None,
         warm_start=False,
+        on_expert_error="raise",
         n_jobs=None,
         random_state=None,
         verbose=0,
@@ -176,6 +185,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
         self.max_iter = max_iter
         self.tol = tol
         self.warm_start = warm_start
+        self.on_expert_error = on_expert_error
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
@@ -240,8 +250,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
         ndarray of shape (n_samples, n_experts) or (n_samples, n_experts, n_outputs)
             In units of the target.
         """
-        rows = self._expert_rows(self._rows(X))
-        pred = self._parts.experts.predict(rows)
+        pred = self._every_pred(X)
         return pred if self._many_outputs else pred[:, :, 0]
 
     def _resolve_likelihood(self):

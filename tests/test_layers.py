@@ -20,6 +20,7 @@ LAYERS = {
     "_ops": 0,
     "_combine": 1,
     "_design": 1,
+    "_failures": 1,
     "_fit": 1,
     "_lbfgs": 1,
     "_owlqn": 1,

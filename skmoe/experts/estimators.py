@@ -1,17 +1,15 @@
 """K arbitrary scikit-learn estimators behind the interface of an expert collection."""
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import copy
 
 import numpy as np
-from joblib import effective_n_jobs
 from sklearn.utils import _safe_indexing
-from sklearn.utils.parallel import Parallel, delayed
 
+from .._failures import ExpertsFailed, is_own_failure
 from ._folds import accepts_many_outputs, accepts_nan, accepts_sparse, make_folds
+from ._jobs import Failure, Job, Training, run_jobs
 from ._outputs import ClassOutput, MeanOutput
-from ._slots import Slot, make_slots, take_rows
-from ._weights import HANDFUL
+from ._slots import make_slots
 
 __all__ = [
     "EstimatorExperts",
@@ -20,11 +18,6 @@ __all__ = [
     "accepts_sparse",
     "make_folds",
 ]
-
-# Rows below this share of an expert's largest weight are left out of its fit.
-NEGLIGIBLE_ROW = 1e-8
-# An expert below this share of the total weight is not fitted on its own rows.
-NEGLIGIBLE_EXPERT = 1e-6
 
 
 class EstimatorExperts:
@@ -51,6 +44,9 @@ class EstimatorExperts:
         where a template has ``random_state=None``.
     n_jobs : int, default=None
         Number of parallel fits, over experts and folds. Results do not depend on it.
+    on_error : {"raise", "drop"}, default="raise"
+        Whether a failing fit raises the expert's error, or `ExpertsFailed` after all
+        others were tried.
 
     Attributes
     ----------
@@ -58,6 +54,8 @@ class EstimatorExperts:
         K.
     estimators_ : list of K fitted estimators
         There after `fit`, or after `fit_predict` without folds.
+    dropped : dict of str to str
+        Names of the experts that `without` has left out, and their errors.
 
     Notes
     -----
@@ -78,11 +76,15 @@ class EstimatorExperts:
         smoothing=1e-3,
         random_state=0,
         n_jobs=None,
+        on_error="raise",
     ):
         self.classes = classes
         self.single_output = single_output
         self.smoothing = smoothing
         self.n_jobs = n_jobs
+        self.on_error = on_error
+        self.dropped = {}
+        self.names = list(names)
         self._slots = make_slots(templates, [f"expert {name!r}" for name in names], random_state)
         self._n_outputs = 1
 
@@ -116,11 +118,11 @@ class EstimatorExperts:
             # What was fitted elsewhere is as honest on one row as on another.
             folds = [(every, every)] if slot.frozen else data.folds
             jobs += [
-                _Job(slot, data.weight * resp[:, k], train, test, None, k) for train, test in folds
+                Job(slot, data.weight * resp[:, k], train, test, None, k) for train, test in folds
             ]
         output = self._output()
         pred = np.empty((len(every), self.n_experts, output.n_columns))
-        results = _run(self.n_jobs, [(job, training, output, False) for job in jobs])
+        results = self._run(jobs, training, output, False)
         for job, (_, part) in zip(jobs, results, strict=True):
             pred[job.test, job.expert] = part
         return pred
@@ -153,16 +155,51 @@ class EstimatorExperts:
         -------
         pred : ndarray of shape (n, K, P), or list of K ndarrays of shape (len(rows[k]), P)
         """
-        output = self._output()
-        experts = list(zip(self._slots, self.estimators_, strict=True))
         if rows is None:
-            return np.stack([output(slot.who, fitted, X) for slot, fitted in experts], axis=1)
-        return [
-            output(slot.who, fitted, _safe_indexing(X, chosen))
-            if len(chosen)
-            else np.empty((0, output.n_columns))
-            for (slot, fitted), chosen in zip(experts, rows, strict=True)
-        ]
+            return np.stack([self._predict_one(k, X) for k in range(self.n_experts)], axis=1)
+        return [self._predict_one(k, X, rows[k]) for k in range(self.n_experts)]
+
+    def predict_each(self, X, rows=None):
+        """Predict with every expert that can.
+
+        Parameters
+        ----------
+        X : array, CSR or frame of shape (n, d)
+        rows : list of K index arrays, default=None
+            As in `predict`.
+
+        Returns
+        -------
+        parts : list of K ndarrays of shape (n, P) or (len(rows[k]), P)
+            None for an expert that failed.
+        errors : dict of int to Exception
+            What those raised.
+        """
+        parts, errors = [None] * self.n_experts, {}
+        for k in range(self.n_experts):
+            try:
+                parts[k] = self._predict_one(k, X, None if rows is None else rows[k])
+            except Exception as error:  # returned, unless it is not of the expert's own
+                if not is_own_failure(error):
+                    raise
+                errors[k] = error
+        return parts, errors
+
+    def selected(self, kept):
+        """A copy with some of the experts, by index."""
+        chosen = copy.copy(self)
+        chosen.names = [self.names[k] for k in kept]
+        chosen._slots = [self._slots[k] for k in kept]
+        if hasattr(self, "estimators_"):
+            chosen.estimators_ = [self.estimators_[k] for k in kept]
+        return chosen
+
+    def without(self, errors):
+        """A copy without experts that failed: a dict of index to error."""
+        rest = self.selected([k for k in range(self.n_experts) if k not in errors])
+        failed = {self.names[k]: str(error) for k, error in errors.items()}
+        rest.dropped = {**self.dropped, **failed}
+        return rest
 
     def penalty(self):
         """Return 0: what these experts penalise is their own affair."""
@@ -188,101 +225,55 @@ class EstimatorExperts:
         test = every if predict else None
         last = getattr(self, "estimators_", [None] * self.n_experts)
         jobs = [
-            _Job(slot, data.weight * resp[:, k], every, test, last[k], k)
+            Job(slot, data.weight * resp[:, k], every, test, last[k], k)
             for k, slot in enumerate(self._slots)
         ]
         output = self._output()
-        results = _run(self.n_jobs, [(job, training, output, True) for job in jobs])
+        results = self._run(jobs, training, output, True)
         # A new list: earlier iterates are shallow copies that share the old one.
         self.estimators_ = [fitted for fitted, _ in results]
         return np.stack([pred for _, pred in results], axis=1) if predict else None
 
+    def _run(self, jobs, training, output, keep):
+        """Run jobs; with ``on_error="drop"`` failures of all of them come as one error."""
+        drop = self.on_error == "drop"
+        tasks = [(job, training, output, keep) for job in jobs]
+        results = run_jobs(self.n_jobs, tasks, go_on=drop)
+        errors = {
+            job.expert: result.error
+            for job, result in zip(jobs, results, strict=True)
+            if isinstance(result, Failure)
+        }
+        if errors:
+            if keep:
+                self._keep_fits(jobs, results)
+            raise ExpertsFailed(errors)
+        return results
+
+    def _keep_fits(self, jobs, results):
+        """Keep what was fitted beside experts that failed."""
+        self.estimators_ = [
+            None if isinstance(result, Failure) else result[0]
+            for _, result in zip(jobs, results, strict=True)
+        ]
+
+    def _predict_one(self, k, X, rows=None):
+        output = self._output()
+        if rows is None:
+            return output(self._slots[k].who, self.estimators_[k], X)
+        if not len(rows):
+            return np.empty((0, output.n_columns))
+        return output(self._slots[k].who, self.estimators_[k], _safe_indexing(X, rows))
+
     def _training(self, data):
         """Return the rows in the form that the experts are fitted on."""
         if self.classes is not None:
-            return _Training(data.X, self.classes[data.y], data.weight, True)
+            return Training(data.X, self.classes[data.y], data.weight, True)
         y = data.y.reshape(len(data.weight), -1)
         self._n_outputs = y.shape[1]
-        return _Training(data.X, y[:, 0] if self.single_output else y, data.weight, False)
+        return Training(data.X, y[:, 0] if self.single_output else y, data.weight, False)
 
     def _output(self):
         if self.classes is None:
             return MeanOutput(self._n_outputs)
         return ClassOutput(self.classes, self.smoothing)
-
-
-@dataclass(frozen=True)
-class _Training:
-    """All rows: X (n, d), target (n,) or (n, m) in the experts' terms, plain weight (n,)."""
-
-    X: Any
-    target: np.ndarray
-    weight: np.ndarray
-    classify: bool
-
-
-@dataclass(frozen=True)
-class _Job:
-    """Fit one expert on `train` by `weight` (n,), and predict `test` unless it is None."""
-
-    slot: Slot
-    weight: np.ndarray
-    train: np.ndarray
-    test: np.ndarray | None
-    last: Any
-    expert: int
-
-
-class _Failure(NamedTuple):
-    """An error on its way back from a worker; pickling it alone would lose its cause."""
-
-    error: Exception
-    cause: BaseException | None
-
-
-def _run(n_jobs, tasks):
-    """Run `_work` on every task, in order.
-
-    Returns
-    -------
-    results : list of (fitted estimator or None, pred of shape (n_test, P) or None)
-    """
-    if effective_n_jobs(n_jobs) == 1 or len(tasks) == 1:
-        return [_work(*task) for task in tasks]
-    results = Parallel(n_jobs=n_jobs)(delayed(_attempt)(*task) for task in tasks)
-    for result in results:
-        if isinstance(result, _Failure):
-            raise result.error from result.cause
-    return results
-
-
-def _attempt(*task):
-    try:
-        return _work(*task)
-    except Exception as error:  # raised again, with its cause, where the results arrive
-        return _Failure(error, error.__cause__)
-
-
-def _work(job, training, output, keep):
-    """Do one job; the fitted estimator comes back only if `keep`."""
-    fitted = _fit(job, training)
-    pred = None
-    if job.test is not None:
-        pred = output(job.slot.who, fitted, take_rows(training.X, job.test))
-    return (fitted if keep else None), pred
-
-
-def _fit(job, training):
-    """Return the fitted estimator of one job."""
-    slot = job.slot
-    if slot.frozen:
-        return slot.template
-    weight, plain = job.weight[job.train], training.weight[job.train]
-    kept = np.flatnonzero(weight > NEGLIGIBLE_ROW * weight.max())
-    if len(kept) < 2 or weight.sum() < NEGLIGIBLE_EXPERT * plain.sum():
-        if job.last is not None:
-            return job.last
-        weight, kept = plain, np.arange(len(plain))
-    rows = job.train[kept]
-    target, least = training.target[rows], min(HANDFUL, len(plain))
-    return slot.fit(training.X, rows, target, weight[kept], least, training.classify)

@@ -160,6 +160,14 @@ class SoftmaxGate(BaseEstimator):
         gate._set(view, view.from_raw(slopes, intercept))
         return gate
 
+    def selected(self, experts):
+        """A copy that renormalises the probabilities of some experts, by index."""
+        gate = copy.copy(self)
+        if hasattr(self, "_coef"):
+            gate._coef = np.ascontiguousarray(self._coef[:, experts])
+            gate.n_experts_ = len(experts)
+        return gate
+
     def penalty(self):
         """What the objective loses to the penalty, per row of weight one."""
         return self._net.value(self._coef)

@@ -36,6 +36,10 @@ class Categorical(BaseEstimator):
         """Itself: there is no state."""
         return self
 
+    def selected(self, experts):
+        """Itself: no expert has parameters."""
+        return self
+
     def log_lik(self, y, pred, experts=None):
         """Log probability of the observed class: (n,), (n, K, C) -> (n, K)."""
         out = np.empty(pred.shape[:2])

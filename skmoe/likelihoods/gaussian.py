@@ -93,6 +93,12 @@ class Gaussian(BaseEstimator):
         fresh._base = data.base_variance
         return fresh
 
+    def selected(self, experts):
+        """A copy with the variances of some experts, by index."""
+        fresh = copy.copy(self)
+        fresh._variance = self._variance[experts]
+        return fresh
+
     def log_lik(self, y, pred, experts=None):
         """Log density of the target under each expert.
 

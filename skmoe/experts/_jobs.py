@@ -1,0 +1,123 @@
+"""Fits of single experts, by their responsibilities, in this process or in others."""
+
+from concurrent.futures import BrokenExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from joblib import effective_n_jobs
+from sklearn.utils.parallel import Parallel, delayed
+
+from .._failures import is_own_failure
+from ._slots import Slot, take_rows
+from ._weights import HANDFUL
+
+# Rows below this share of an expert's largest weight are left out of its fit.
+NEGLIGIBLE_ROW = 1e-8
+# An expert below this share of the total weight is not fitted on its own rows.
+NEGLIGIBLE_EXPERT = 1e-6
+
+
+@dataclass(frozen=True)
+class Training:
+    """All rows: X (n, d), target (n,) or (n, m) in the experts' terms, plain weight (n,)."""
+
+    X: Any
+    target: np.ndarray
+    weight: np.ndarray
+    classify: bool
+
+
+@dataclass(frozen=True)
+class Job:
+    """Fit one expert on `train` by `weight` (n,), and predict `test` unless it is None."""
+
+    slot: Slot
+    weight: np.ndarray
+    train: np.ndarray
+    test: np.ndarray | None
+    last: Any
+    expert: int
+
+
+class Failure(NamedTuple):
+    """An error on its way back from a worker; pickling it alone would lose its cause."""
+
+    error: Exception
+    cause: BaseException | None
+
+
+def run_jobs(n_jobs, tasks, *, go_on=False):
+    """Run `_work` on every task, in order.
+
+    Where a worker process dies, tasks run once more, one at a time and each in a process
+    of its own, so that memory suffices and the one that kills its process is known.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+    tasks : list of tuple
+        Arguments of `_work`.
+    go_on : bool, default=False
+        Return a `Failure` for an expert that fails, in the place of raising its error.
+
+    Returns
+    -------
+    results : list of (fitted estimator or None, pred of shape (n_test, P) or None)
+    """
+    if effective_n_jobs(n_jobs) == 1 or len(tasks) == 1:
+        run = _attempt if go_on else _work
+        results = [run(*task) for task in tasks]
+    else:
+        try:
+            results = Parallel(n_jobs=n_jobs)(delayed(_attempt)(*task) for task in tasks)
+        except BrokenExecutor:
+            results = [_alone(n_jobs, task) for task in tasks]
+    for result in results:
+        if isinstance(result, Failure) and not (go_on and is_own_failure(result.error)):
+            raise result.error from result.cause
+    return results
+
+
+def _attempt(*task):
+    try:
+        return _work(*task)
+    except Exception as error:  # judged, with its cause, where the results arrive
+        return Failure(error, error.__cause__)
+
+
+def _alone(n_jobs, task):
+    """Run one task in another process that runs nothing else."""
+    try:
+        return Parallel(n_jobs=n_jobs)([delayed(_attempt)(*task)])[0]
+    except BrokenExecutor as error:
+        died = RuntimeError(
+            f"{task[0].slot.who} failed in fit: the process that fitted it died, "
+            f"also when it ran alone (killed by a signal, or short of memory)"
+        )
+        return Failure(died, error)
+
+
+def _work(job, training, output, keep):
+    """Do one job; the fitted estimator comes back only if `keep`."""
+    fitted = _fit(job, training)
+    pred = None
+    if job.test is not None:
+        pred = output(job.slot.who, fitted, take_rows(training.X, job.test))
+    return (fitted if keep else None), pred
+
+
+def _fit(job, training):
+    """Return the fitted estimator of one job."""
+    slot = job.slot
+    if slot.frozen:
+        return slot.template
+    weight, plain = job.weight[job.train], training.weight[job.train]
+    kept = np.flatnonzero(weight > NEGLIGIBLE_ROW * weight.max())
+    if len(kept) < 2 or weight.sum() < NEGLIGIBLE_EXPERT * plain.sum():
+        if job.last is not None:
+            return job.last
+        weight, kept = plain, np.arange(len(plain))
+    rows = job.train[kept]
+    target, least = training.target[rows], min(HANDFUL, len(plain))
+    return slot.fit(training.X, rows, target, weight[kept], least, training.classify)
