@@ -155,11 +155,11 @@ class BaseMoE(MixturePredictions, _BaseComposition):
             raise
 
     def _fit(self, X, y, sample_weight):
-        plan = plan_experts(self.experts, self.n_experts, is_classifier(self))
+        gate = resolve_part(self.gate, GATES, "gate", ("fit", "log_proba"))
+        plan = plan_experts(self.experts, self.n_experts, is_classifier(self), gate)
         if isinstance(self.experts, list):
             check_names(plan.names, self._get_param_names())
         check_top_k(self.top_k, plan.n_experts)
-        gate = resolve_part(self.gate, GATES, "gate", ("fit", "log_proba"))
         likelihood = self._resolve_likelihood()
         check_combine(self.combine, likelihood, is_classifier(self))
         solver = self._resolve_solver(plan, gate)
@@ -280,12 +280,12 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         with single_blas:
             if given is None:
                 kinds = start_kinds(self.init, self.n_init)
-                if isinstance(data.gate_X, Design):
+                if isinstance(data.gate_X, Design) and hasattr(gate, "block_coef"):
                     return data, fit_from_starts(
                         data, make_parts, n_experts, kinds, new_monitor, rng, solver.fit
                     )
-                # Starts are looked for in a view, which this gate does not have.
-                given = surrogate_start(data, likelihood, n_experts, kinds, rng)
+                # Starts are looked for with a softmax gate, and handed over.
+                given = surrogate_start(data, gate, likelihood, n_experts, kinds, rng)
             parts = make_parts(n_experts) if last is None else last
             return data, run(solver.fit, data, parts, new_monitor(""), given)
 
@@ -307,7 +307,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
             parts = replace(last, experts=experts)
         elif resp is None:
             kinds = start_kinds(self.init, self.n_init)
-            resp = surrogate_start(data, likelihood, n_experts, kinds, rng)
+            resp = surrogate_start(data, gate, likelihood, n_experts, kinds, rng)
         if folds is not None:
             data = self._with_folds(data, folds, parts, resp)
         crossed = data.folds is not None
@@ -393,7 +393,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         else:
             try:
                 gate = resolve_part(self.gate, GATES, "gate", ())
-                plan = plan_experts(self.experts, self.n_experts, is_classifier(self))
+                plan = plan_experts(self.experts, self.n_experts, is_classifier(self), gate)
             except (TypeError, ValueError):  # what `fit` will complain about
                 return _VisualBlock("single", self, names=type(self).__name__, dash_wrapped=False)
             experts = list(zip(plan.names, plan.templates or [plan.linear] * plan.n_experts))

@@ -102,12 +102,14 @@ def one_expert_variance(data):
     return np.maximum(data.weight @ squares / data.total_weight, 1e-8 * spread)
 
 
-def surrogate_start(data, likelihood, n_experts, kinds, rng):
-    """Responsibilities for any experts, handed over by linear ones.
+def surrogate_start(data, gate, likelihood, n_experts, kinds, rng):
+    """Responsibilities for any experts and gate, handed over by linear ones.
 
     Parameters
     ----------
     data : FitData
+    gate : gate
+        May choose which expert stands where, by ``order_experts``.
     likelihood : likelihood
     n_experts, kinds, rng :
         As in `fit_from_starts`.
@@ -129,7 +131,10 @@ def surrogate_start(data, likelihood, n_experts, kinds, rng):
         return Monitor(_SURROGATE_TOL, _SURROGATE_ITER)
 
     result = fit_from_starts(linear, make_parts, n_experts, kinds, new_monitor, rng, fit_joint)
-    return _resume(linear, result)[1]
+    resp = _resume(linear, result)[1]
+    if not hasattr(gate, "order_experts"):
+        return resp
+    return np.ascontiguousarray(resp[:, gate.order_experts(view, resp, data.weight)])
 
 
 def refit_experts(data, result):

@@ -9,13 +9,13 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import _num_samples
 
 from .experts.linear import LinearExpert
-from .gates.softmax import SoftmaxGate
+from .gates import HierarchicalGate, SoftmaxGate
 from .likelihoods import Gaussian
 from .solvers import EM, Gradient
 
 DEFAULT_N_EXPERTS = 4
 
-GATES = {"softmax": SoftmaxGate}
+GATES = {"hierarchical": HierarchicalGate, "softmax": SoftmaxGate}
 LIKELIHOODS = {"gaussian": Gaussian}
 SOLVERS = {"em": EM, "gradient": Gradient}
 _NAMED = {"gate": GATES, "likelihood": LIKELIHOODS, "solver": SOLVERS}
@@ -45,7 +45,7 @@ class ExpertPlan:
         return len(self.names)
 
 
-def plan_experts(experts, n_experts, classify):
+def plan_experts(experts, n_experts, classify, gate=None):
     """Turn the parameters ``experts`` and ``n_experts`` into a plan.
 
     Parameters
@@ -53,6 +53,8 @@ def plan_experts(experts, n_experts, classify):
     experts : None, estimator or list of (name, estimator)
     n_experts : int or None
     classify : bool
+    gate : gate, default=None
+        Its ``count_experts()``, where it has that, decides the number of experts.
 
     Returns
     -------
@@ -60,6 +62,8 @@ def plan_experts(experts, n_experts, classify):
     """
     if isinstance(experts, tuple):
         raise TypeError("experts is a tuple; give a list of (name, estimator) pairs.")
+    if hasattr(gate, "count_experts"):
+        n_experts = _count_by_gate(gate, experts, n_experts)
     if isinstance(experts, list):
         return _plan_list(experts, n_experts, classify)
     n_experts = DEFAULT_N_EXPERTS if n_experts is None else int(n_experts)
@@ -70,6 +74,22 @@ def plan_experts(experts, n_experts, classify):
         return ExpertPlan(linear, [], names)
     _check_expert(experts, "experts", classify)
     return ExpertPlan(None, [experts] * n_experts, names)
+
+
+def _count_by_gate(gate, experts, n_experts):
+    """The number of experts that the gate is made for; an error where another is given."""
+    count = gate.count_experts()
+    if n_experts not in (None, count):
+        raise ValueError(
+            f"n_experts={n_experts} contradicts gate={gate!r}, which is made for {count} "
+            f"experts; leave n_experts out, or change the gate."
+        )
+    if isinstance(experts, list) and len(experts) not in (0, count):
+        raise ValueError(
+            f"experts is a list of length {len(experts)}, which contradicts gate={gate!r}, made "
+            f"for {count} experts; change one of them."
+        )
+    return count
 
 
 def _plan_list(experts, n_experts, classify):

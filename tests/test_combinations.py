@@ -16,7 +16,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe.experts import LinearExpert
-from skmoe.gates import SoftmaxGate
+from skmoe.gates import HierarchicalGate, SoftmaxGate
 from skmoe.likelihoods import Gaussian
 from skmoe.solvers import EM, Gradient
 
@@ -34,6 +34,7 @@ CITY = np.where(DENSE[:, 1] > 0, "X", "Y")
 GATES = {
     "softmax": "softmax",
     "strong ridge": SoftmaxGate(alpha=0.1),
+    "hierarchical": HierarchicalGate(((2,), 1)),
 }
 
 # (settings of the estimator, its targets)

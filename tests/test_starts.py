@@ -19,6 +19,7 @@ from skmoe._fit import Monitor
 from skmoe._init import from_labels, kmeans_start, principal_splits, random_start, thinned
 from skmoe._path import grow, posterior
 from skmoe._starts import fit_from_starts, one_expert_variance, start_kinds, surrogate_start
+from skmoe.gates import SoftmaxGate
 
 
 def clustered(n=90, seed=0):
@@ -216,7 +217,7 @@ def test_surrogate_start_gives_responsibilities(task):
     data, _ = problem(task)
     likelihood = linear_parts(data, 3).likelihood
     rng = np.random.RandomState(0)
-    resp = surrogate_start(data, likelihood, 3, ["grown", "kmeans"], rng)
+    resp = surrogate_start(data, SoftmaxGate(), likelihood, 3, ["grown", "kmeans"], rng)
     assert resp.shape == (150, 3)
     assert_allclose(resp.sum(axis=1), 1.0)
 

@@ -226,7 +226,7 @@ class SoftmaxGate(BaseEstimator):
     def moved(self, step):
         """A copy whose standardised coefficients (D, K) are moved by a step."""
         gate = copy.copy(self)
-        gate._coef = _centred(self._coef + step)
+        gate._coef = centred(self._coef + step)
         return gate
 
     def block_step(self, gradient, grams, total_weight):
@@ -276,32 +276,58 @@ class SoftmaxGate(BaseEstimator):
         return Design(np.empty((0, len(self.mean_))), self.mean_, self.scale_).to_raw(self._coef)
 
     def _descend(self, design, resp, weight, max_iter, tol):
-        shape, total = self._coef.shape, weight.sum()
-        targets = resp * (weight / total)[:, None]
-        share = weight[:, None] / total
-
-        def loss(flat):
-            coef = flat.reshape(shape)
-            log_gate = design.dot(coef)
-            get_ops().log_softmax(log_gate, log_gate)
-            value = -np.einsum("nk,nk->", targets, log_gate)
-            gradient = design.transposed_dot(share * np.exp(log_gate) - targets)
-            gradient += self._net.smooth_gradient(coef)
-            return value + self._net.value(coef), gradient.ravel()
-
-        curvature = 1.0 / max(2, resp.shape[1]) / total
-        precondition = gram_preconditioner(design, weight, curvature, self.ridge, shape[1])
-        options = {"max_iter": max_iter, "tol": tol}
-        if self.has_l1:
-            found = minimize_l1(loss, self._coef.ravel(), self.l1_weights(), **options)
-            self._coef = found.x.reshape(shape)
-        else:
-            found = minimize(loss, self._coef.ravel(), precondition=precondition, **options)
-            self._coef = _centred(found.x.reshape(shape))
-        self.n_iter_ = found.n_iter
+        targets = resp * (weight / weight.sum())[:, None]
+        curvature = 1.0 / max(2, resp.shape[1]) / weight.sum()
+        precondition = gram_preconditioner(
+            design, weight, curvature, self.ridge, self._coef.shape[1]
+        )
+        self._coef, self.n_iter_ = fit_logits(
+            design, targets, self._coef, self._net, precondition, max_iter=max_iter, tol=tol
+        )
         return self
 
 
-def _centred(coef):
+def fit_logits(design, targets, coef, net, precondition, *, max_iter, tol):
+    """Multinomial logistic regression on soft targets, from given coefficients.
+
+    Parameters
+    ----------
+    design : Design of shape (n, D)
+    targets : ndarray of shape (n, K)
+        Weights of the classes in each row, which need not sum to one.
+    coef : ndarray of shape (D, K)
+        Start; not written to.
+    net : ElasticNet
+        Penalty on the sum over rows.
+    precondition : callable
+        Inverse curvature on flat coefficients; not used with an L1 penalty.
+    max_iter : int
+    tol : float
+
+    Returns
+    -------
+    coef : ndarray of shape (D, K)
+    n_iter : int
+    """
+    share = targets.sum(axis=1, keepdims=True)
+
+    def loss(flat):
+        moved = flat.reshape(coef.shape)
+        log_gate = design.dot(moved)
+        get_ops().log_softmax(log_gate, log_gate)
+        value = -np.einsum("nk,nk->", targets, log_gate)
+        gradient = design.transposed_dot(share * np.exp(log_gate) - targets)
+        gradient += net.smooth_gradient(moved)
+        return value + net.value(moved), gradient.ravel()
+
+    options = {"max_iter": max_iter, "tol": tol}
+    if net.has_l1:
+        found = minimize_l1(loss, coef.ravel(), net.l1_weights(coef).ravel(), **options)
+        return found.x.reshape(coef.shape), found.n_iter
+    found = minimize(loss, coef.ravel(), precondition=precondition, **options)
+    return centred(found.x.reshape(coef.shape)), found.n_iter
+
+
+def centred(coef):
     """The same gate with coefficients that sum to zero over the experts."""
     return coef - coef.mean(axis=1, keepdims=True)
