@@ -6,6 +6,7 @@ import numpy as np
 
 from ._em import fit_em, is_additive, require
 from ._fit import Monitor, Parts, make_result, objective_value
+from ._information import Information
 from ._lbfgs import minimize
 from ._owlqn import minimize_l1
 from ._precondition import gram_preconditioner
@@ -16,16 +17,19 @@ from ._whole import WholeEvaluator, require_gradients
 _ROUNDING, _SINGLE_ROUNDING = 1e-10, 1e-6
 # With an L1 penalty: iterations between renewals of the noise, and when it has settled.
 _STAGE_ITER, _NOISE_TOL = 15, 1e-2
-# EM goes on for as long as each rise is at most this share of the one before.
-_FAST_RATIO = 0.6
+# EM makes at least so many iterations, and goes on for as long as one of the last two rises
+# is more than this share of the largest: far from an optimum its steps are the better ones.
+# So it does where each rise is at most this share of the one before.
+_LEAST_EM, _LARGE_RISE, _FAST_RATIO = 5, 0.1, 0.3
 
 
-def fit_joint(data, parts, monitor, resp, *, warm_up=20, renew_every=10, memory=20):
+def fit_joint(data, parts, monitor, resp, *, warm_up=50, renew_every=10, memory=20):
     """Fit a mixture of linear experts by L-BFGS on the penalised log-likelihood.
 
-    Gaussian experts begin with a few EM iterations, and the weighted Gram matrices of
-    EM become the initial inverse Hessian, renewed in mid-run without dropping the pairs.
-    Multinomial experts share one Gram.
+    Gaussian experts begin with a few EM iterations. The inverse of the observed information
+    is the initial inverse Hessian, renewed in mid-run without dropping the pairs. Where it
+    would cost too much, weighted Gram matrices of EM take its place for Gaussian experts,
+    and one Gram of all rows for multinomial ones.
 
     Parameters
     ----------
@@ -36,7 +40,7 @@ def fit_joint(data, parts, monitor, resp, *, warm_up=20, renew_every=10, memory=
     monitor : Monitor
     resp : ndarray of shape (n, K)
         Responsibilities to start from.
-    warm_up : int, default=20
+    warm_up : int, default=50
         Most EM iterations before the first gradient.
     renew_every : int, default=10
         Iterations between new initial inverse Hessians.
@@ -54,8 +58,8 @@ def fit_joint(data, parts, monitor, resp, *, warm_up=20, renew_every=10, memory=
         require_gradients(parts)
     additive = is_additive(data, parts) if sweeps else parts.experts.additive(data)
     n_iter = warm_up if additive else 1
-    slow = _slow_after(max(1, n_iter // 4), n_iter)
-    result = fit_em(data, parts, monitor, resp, accelerate=False, until=slow)
+    settled = _settled_after(n_iter)
+    result = fit_em(data, parts, monitor, resp, accelerate=False, until=settled)
     if monitor.stop:
         return result
     parts = Parts(result.gate, result.experts, result.likelihood)
@@ -69,17 +73,19 @@ def fit_joint(data, parts, monitor, resp, *, warm_up=20, renew_every=10, memory=
     return make_result(descent.kept, monitor, None, descent.unexplained)
 
 
-def _slow_after(least, most):
-    """A rule that ends EM once its rises shrink slowly, where L-BFGS is faster."""
+def _settled_after(most):
+    """A rule that ends EM once its rises are small, where Newton's directions are better."""
 
-    def slow(monitor):
-        objective = monitor.history["objective"][-3:]
-        if len(objective) < 3 or monitor.n_iter < least:
-            return monitor.n_iter >= most
-        ratio = (objective[2] - objective[1]) / max(objective[1] - objective[0], 1e-300)
-        return ratio > _FAST_RATIO or monitor.n_iter >= most
+    def settled(monitor):
+        if monitor.n_iter >= most:
+            return True
+        if monitor.n_iter < _LEAST_EM:
+            return False
+        rises = np.diff(monitor.history["objective"])
+        fast = rises[-1] <= _FAST_RATIO * rises[-2]
+        return not fast and max(rises[-2:]) < _LARGE_RISE * max(rises)
 
-    return slow
+    return settled
 
 
 class _Descent:
@@ -89,7 +95,8 @@ class _Descent:
         self.data, self.monitor, self.parts = data, monitor, parts
         self.sweeper = Sweeper(data) if can_sweep(data, parts) else WholeEvaluator(data)
         self.renew_every = renew_every
-        self.additive = self.grams_due = additive
+        self.information = Information.affordable(data, parts)
+        self.additive = self.grams_due = additive and self.information is None
         self.seen = []
         self.passes = 0
         self.kept, self.unexplained = parts, unexplained
@@ -120,6 +127,10 @@ class _Descent:
     def renew(self, n_iter, flat):
         """A new initial inverse Hessian where one is due."""
         _, parts, sums = self._found(flat)
+        if self.information is not None:
+            due = n_iter % self.renew_every == 0 or 2 * n_iter == self.renew_every
+            curvature = parts.likelihood.flat_curvature(sums) / self.data.total_weight
+            return self.information.preconditioner(parts, curvature) if due else None
         if self.additive:
             due = self.grams_due
             self.grams_due = (n_iter + 1) % self.renew_every == 0

@@ -75,14 +75,15 @@ class Gradient(BaseEstimator):
     """Joint gradient training of gate, linear experts and noise by L-BFGS.
 
     The objective is the same as that of EM. Gaussian experts begin with EM iterations
-    for as long as these are fast; their Gram matrices then precondition L-BFGS.
-    Multinomial experts share one Gram.
+    for as long as these are fast. L-BFGS is preconditioned by the observed information
+    (Louis 1982) of as many rows as it takes; where that would cost too much, by the Gram
+    matrices of EM for Gaussian experts and by one Gram for multinomial ones.
 
     Parameters
     ----------
-    warm_up : int, default=20
-        Most EM iterations before the first gradient step; at least a quarter of them are
-        made, and no more once their rises shrink slowly.
+    warm_up : int, default=50
+        Most EM iterations before the first gradient step; they end earlier once rises of
+        the objective are less than a tenth of the largest one and shrink slowly.
     renew_every : int, default=10
         Iterations after which the preconditioner is computed anew.
     memory : int, default=20
@@ -91,6 +92,9 @@ class Gradient(BaseEstimator):
     References
     ----------
     Nocedal, J. and Wright, S. J. (2006). Numerical Optimization, 2nd ed., chapter 7.
+
+    Louis, T. A. (1982). Finding the observed information matrix when using the EM
+    algorithm. Journal of the Royal Statistical Society B 44, 226-233.
 
     Examples
     --------
@@ -109,7 +113,7 @@ class Gradient(BaseEstimator):
 
     patience = 5
 
-    def __init__(self, *, warm_up=20, renew_every=10, memory=20):
+    def __init__(self, *, warm_up=50, renew_every=10, memory=20):
         self.warm_up = warm_up
         self.renew_every = renew_every
         self.memory = memory

@@ -33,6 +33,7 @@ LAYERS = {
     "routing": 1,
     "_boost": 2,
     "_em": 2,
+    "_information": 2,
     "_init": 2,
     "_joint": 2,
     "_path": 2,

@@ -18,6 +18,7 @@ from .blocks import (  # the rest of this device's operations
     tiled_grams,
 )
 from .distribution import normal_mixture_quantile
+from .information import categorical_information, information_weights, pair_products
 from .prediction import (
     class_probabilities,
     gate_weights,
@@ -29,6 +30,7 @@ from .prediction import (
 __all__ = [
     "PADDING",
     "categorical_block",
+    "categorical_information",
     "categorical_log_lik",
     "categorical_residual",
     "class_probabilities",
@@ -39,9 +41,11 @@ __all__ = [
     "gate_weights",
     "gaussian_block",
     "gaussian_log_lik",
+    "information_weights",
     "log_softmax",
     "mean_block",
     "normal_mixture_quantile",
+    "pair_products",
     "routed_linear",
     "standardise",
     "tiled_grams",

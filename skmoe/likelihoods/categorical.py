@@ -60,6 +60,10 @@ class Categorical(BaseEstimator):
         get_ops().categorical_residual(y, np.ascontiguousarray(pred), weights, residual)
         return residual, np.empty((pred.shape[1], 0))
 
+    def information_block(self, y, joint, scores, out):
+        """Curvature by pairs of classes; arguments as in ``skmoe._ops.information``."""
+        get_ops().categorical_information(y, joint, scores, out)
+
     def flat(self):
         """No parameters."""
         return np.empty(0)

@@ -149,6 +149,20 @@ class Gaussian(BaseEstimator):
         weighted = weights[:, :, None] * residual
         return weighted, np.einsum("nkm,nkm->km", weighted, residual)
 
+    def information_block(self, y, joint, scores, out):
+        """Turn sums of residuals into scores, in place, and write curvatures by pairs.
+
+        Arguments as in ``skmoe._ops.information``.
+        """
+        n_experts, n_outputs = self._variance.shape
+        scores /= self._variance.reshape(-1, 1)
+        out[:] = 0.0
+        by_expert = out.reshape(n_experts, -1, joint.shape[1])
+        pair = 0
+        for j in range(n_outputs):
+            by_expert[:, pair] = joint / self._variance[:, j, None]
+            pair += n_outputs - j
+
     def update(self, y, pred, resp, weight):
         """Update the variances from predictions; arguments as in `log_lik`."""
         weights = resp * weight[:, None]
