@@ -3,9 +3,8 @@
 import numpy as np
 from scipy.linalg import lapack
 
-from ._design import Design
 from ._ops import get_ops
-from ._sweep import single_blas
+from ._sweep import can_sweep, single_blas
 
 # Rows for each parameter: a sample tells the curvature well enough.
 _MOST_ROWS, _LEAST_ROWS = 30, 3
@@ -55,10 +54,10 @@ class Information:
     @classmethod
     def affordable(cls, data, parts):
         """An instance, or None where parts lack what it takes or it would not pay."""
-        dense = isinstance(data.X, Design) and not data.X.is_sparse
-        if not (dense and hasattr(parts.likelihood, "information_block")):
+        able = can_sweep(data, parts) and hasattr(parts.gate, "ridge")
+        if not (able and hasattr(parts.likelihood, "information_block")):
             return None
-        if not data.gate_X.same_columns(data.X):
+        if data.X.is_sparse or not data.gate_X.same_columns(data.X):
             return None
         n_columns, n_experts, n_outputs = parts.experts.coef.shape
         n_scores, n_rows = n_experts * (1 + n_outputs), len(data.y)
