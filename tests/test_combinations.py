@@ -27,7 +27,9 @@ N, K = 30, 3
 rng = np.random.RandomState(0)
 DENSE = rng.uniform(-1, 1, size=(N, 2))
 NUMBERS = np.abs(DENSE[:, 0]) + 0.1 * rng.normal(size=N)
-LABELS = np.array(["a", "b", "c"])[np.digitize(DENSE.sum(axis=1), [-0.4, 0.4])]
+# Noise, so that no gate tells the classes apart and every expert sees several.
+SCORE = DENSE.sum(axis=1) + np.random.RandomState(1).normal(size=N)
+LABELS = np.array(["a", "b", "c"])[np.digitize(SCORE, [-0.4, 0.4])]
 WEIGHT = rng.uniform(0.5, 2.0, size=N)
 CITY = np.where(DENSE[:, 1] > 0, "X", "Y")
 
