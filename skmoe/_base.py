@@ -9,6 +9,7 @@ from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
@@ -18,7 +19,9 @@ from ._design import Design
 from ._door import enter
 from ._em import load
 from ._fit import FitData, Monitor, Parts
+from ._gating import resolve_gate
 from ._path import posterior
+from ._picture import visual_block
 from ._predict import MixturePredictions
 from ._starts import (
     fit_from_starts,
@@ -62,7 +65,12 @@ class BaseMoE(MixturePredictions, _BaseComposition):
     _parameter_constraints = {
         "experts": [None, list, object],
         "n_experts": [Interval(Integral, 1, None, closed="left"), None],
-        "gate": [StrOptions(set(GATES)), HasMethods(["fit", "log_proba"])],
+        "gate": [
+            StrOptions(set(GATES)),
+            HasMethods(["fit", "log_proba"]),
+            HasMethods(["fit", "predict_proba"]),
+            Pipeline,
+        ],
         "solver": [StrOptions({"auto", *SOLVERS}), HasMethods("fit")],
         "top_k": [Interval(Integral, 1, None, closed="left"), None],
         "combine": [StrOptions(set(RULES))],
@@ -155,7 +163,8 @@ class BaseMoE(MixturePredictions, _BaseComposition):
             raise
 
     def _fit(self, X, y, sample_weight):
-        gate = resolve_part(self.gate, GATES, "gate", ("fit", "log_proba"))
+        gating = resolve_gate(self.gate)
+        gate = gating.gate
         plan = plan_experts(self.experts, self.n_experts, is_classifier(self), gate)
         if isinstance(self.experts, list):
             check_names(plan.names, self._get_param_names())
@@ -163,27 +172,30 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         likelihood = self._resolve_likelihood()
         check_combine(self.combine, likelihood, is_classifier(self))
         solver = self._resolve_solver(plan, gate)
-        door = enter(self, plan, X, y, sample_weight)
+        door = enter(self, plan, gating, X, y, sample_weight)
         rng = check_random_state(self.random_state)
+        gating.seed(rng)
         given = self._given_start(door, X, y, plan.n_experts, rng)
-        data = self._fit_data(door, gate, plan)
+        data = self._fit_data(door, gating, plan)
         form, last = self._form(data, plan, gate, likelihood), None
         if self.warm_start and getattr(self, "_fitted_form", None) == form:
             last, given = self._resumed(data, plan, gate, likelihood)
         train = self._fit_foreign if plan.linear is None else self._fit_linear
         data, result = train(data, plan, gate, likelihood, solver, last, given, rng)
-        self.solver_ = solver
+        self.solver_, self._gating = solver, gating
         self._fitted_form = form if result.experts.n_experts == plan.n_experts else None
         self._publish(door, data, plan, result)
         return self
 
-    def _fit_data(self, door, gate, plan):
+    def _fit_data(self, door, gating, plan):
         """The arrays of a fit; features of built-in parts become views."""
-        weight = door.weight
-        gate_X = gate.view(door.gate_X, weight) if hasattr(gate, "view") else door.gate_X
+        weight, gate = door.weight, gating.gate
+        seen = gating.fit_rows(door.gate_X)
+        gate_X = gate.view(seen, weight) if hasattr(gate, "view") else seen
+        start_X = gate_X if isinstance(gate_X, Design) else door.numeric_view()
         expert_X = door.expert_X
         if plan.linear is not None:
-            shared = hasattr(gate_X, "same_columns") and door.expert_X is door.gate_X
+            shared = hasattr(gate_X, "same_columns") and door.expert_X is seen
             expert_X = gate_X if shared else plan.linear.collection(1).view(expert_X, weight)
         data = FitData(
             gate_X,
@@ -192,6 +204,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
             weight,
             n_classes=self._n_classes(),
             n_threads=effective_n_jobs(self.n_jobs),
+            start_X=start_X,
         )
         if data.n_classes is not None:
             return data
@@ -199,7 +212,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         spread = np.sqrt(weight @ np.square(data.y - mean) / weight.sum())
         tiny = 1e-12 * np.maximum(np.abs(mean), 1e-300)
         data = replace(data, y_scale=np.where(spread > tiny, spread, 1.0))
-        numeric = expert_X if plan.linear is not None else door.numeric_view()
+        numeric = expert_X if plan.linear is not None else start_X
         return replace(data, base_variance=one_expert_variance(replace(data, X=numeric)))
 
     def _given_start(self, door, X, y, n_experts, rng):
@@ -274,8 +287,11 @@ class BaseMoE(MixturePredictions, _BaseComposition):
             return Parts(gate, experts, likelihood.start(data, n))
 
         def new_monitor(label):
-            tol = 1e-5 if self.tol is None else self.tol
-            return Monitor(tol, self.max_iter, solver.patience, self.verbose, label)
+            # Out-of-fold probabilities of a gate rise and fall, as those of experts do.
+            crossed = hasattr(gate, "fit_log_proba")
+            tol = self._tolerance(crossed)
+            patience = 5 if crossed else solver.patience
+            return Monitor(tol, self.max_iter, patience, self.verbose, label)
 
         with single_blas:
             if given is None:
@@ -311,12 +327,15 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         if folds is not None:
             data = self._with_folds(data, folds, parts, resp)
         crossed = data.folds is not None
-        tol = self.tol if self.tol is not None else (1e-3 if crossed else 1e-5)
+        tol = self._tolerance(crossed or hasattr(gate, "fit_log_proba"))
         monitor = Monitor(tol, self.max_iter, patience=5, verbose=self.verbose)
         result = run(solver.fit, data, parts, monitor, resp)
         if crossed:
             result = refit_experts(replace(data, folds=None), result)
         return data, result
+
+    def _tolerance(self, crossed):
+        return self.tol if self.tol is not None else (1e-3 if crossed else 1e-5)
 
     def _folds(self, data, plan, seed):
         """Folds that ``cross_fit`` asks for or may want; None if there are none."""
@@ -338,7 +357,7 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         self._parts = Parts(result.gate, result.experts, result.likelihood)
         self._gate_columns, self._expert_columns = door.gate_columns, door.expert_columns
         self._fitted_foreign, self._as_frame = plan.linear is None, door.as_frame
-        self.gate_, self.likelihood_ = result.gate, result.likelihood
+        self.gate_, self.likelihood_ = self._gating.published(result.gate), result.likelihood
         self.experts_ = result.experts.published(getattr(self, "classes_", None))
         if plan.linear is not None and hasattr(self, "feature_names_in_"):
             names = self.feature_names_in_
@@ -384,18 +403,4 @@ class BaseMoE(MixturePredictions, _BaseComposition):
         return tags
 
     def _sk_visual_block_(self):
-        try:
-            from sklearn.utils._repr_html.estimator import _VisualBlock
-        except ImportError:  # scikit-learn before 1.7
-            from sklearn.utils._estimator_html_repr import _VisualBlock
-        if hasattr(self, "experts_"):
-            gate, experts = self.gate_, list(zip(self.expert_names_, self.experts_))
-        else:
-            try:
-                gate = resolve_part(self.gate, GATES, "gate", ())
-                plan = plan_experts(self.experts, self.n_experts, is_classifier(self), gate)
-            except (TypeError, ValueError):  # what `fit` will complain about
-                return _VisualBlock("single", self, names=type(self).__name__, dash_wrapped=False)
-            experts = list(zip(plan.names, plan.templates or [plan.linear] * plan.n_experts))
-        names, estimators = zip(("gate", gate), *experts)
-        return _VisualBlock("parallel", list(estimators), names=list(names), dash_wrapped=False)
+        return visual_block(self)

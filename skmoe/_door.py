@@ -20,6 +20,7 @@ from ._features import (
     is_frame,
     nonnumeric_names,
     resolve_columns,
+    start_numbers,
     take_columns,
 )
 from ._validation import check_weight, who_refuses
@@ -32,8 +33,10 @@ class Door:
 
     Attributes
     ----------
-    gate_X : ndarray or CSR matrix of shape (n, d)
-        Numbers; rows of weight zero are gone.
+    gate_X : ndarray, CSR matrix or DataFrame of shape (n, d)
+        Numbers, unless the gate takes columns as they are; rows of weight zero are gone.
+    numbers : ndarray or CSR matrix of shape (n, d)
+        The gate's columns as numbers, for starts.
     expert_X : ndarray, CSR matrix or DataFrame of shape (n, d)
         ``gate_X`` itself where both parts see the same numbers.
     target : ndarray
@@ -47,6 +50,7 @@ class Door:
     """
 
     gate_X: object
+    numbers: object
     expert_X: object
     target: np.ndarray
     weight: np.ndarray
@@ -56,11 +60,11 @@ class Door:
     expert_columns: np.ndarray | None
 
     def numeric_view(self):
-        """Standardised numeric features, for linear surrogates of other experts."""
-        return Design.standardised(self.gate_X, self.weight)
+        """Standardised numbers, for linear surrogates of other parts."""
+        return Design.standardised(self.numbers, self.weight)
 
 
-def enter(estimator, plan, X, y, sample_weight):
+def enter(estimator, plan, gating, X, y, sample_weight):
     """Check everything that `fit` is given.
 
     Parameters
@@ -68,6 +72,7 @@ def enter(estimator, plan, X, y, sample_weight):
     estimator : BaseMoE
         Gets ``n_features_in_``, ``feature_names_in_`` and what its target needs.
     plan : ExpertPlan
+    gating : Gating
     X, y, sample_weight :
         As given to ``fit``.
 
@@ -82,8 +87,9 @@ def enter(estimator, plan, X, y, sample_weight):
         )
     linear = plan.linear is not None
     selects = estimator.gate_features is not None or estimator.expert_features is not None
-    as_frame = is_frame(X) and (not linear or selects)
+    as_frame = is_frame(X) and (not linear or selects or gating.foreign)
     X = check_rows(estimator, X, as_frame, linear, reset=True)
+    _check_sparse(X, gating)
     check_lengths(X, y)
     target = estimator._encode_target(y)
     weight = estimator._target_weight(target, check_weight(sample_weight, X))
@@ -93,19 +99,24 @@ def enter(estimator, plan, X, y, sample_weight):
             f"n_experts={plan.n_experts} is more than the number of rows with a positive "
             f"weight, n_samples={int(kept.sum())}; choose fewer experts."
         )
-    gate_columns = resolve_columns(X, estimator.gate_features, "gate_features", numeric=True)
+    gate_columns = resolve_columns(
+        X, estimator.gate_features, "gate_features", numeric=not gating.foreign
+    )
     expert_columns = resolve_columns(
         X, estimator.expert_features, "expert_features", numeric=linear
     )
     if not kept.all():
         X, target, weight = _safe_indexing(X, kept), target[kept], weight[kept]
-    gate_X = numbers_for_gate(estimator, X, gate_columns)
-    if linear and same_columns(gate_columns, expert_columns):
+    gate_X = rows_for_gate(estimator, gating, X, gate_columns)
+    numbers = start_numbers(gate_X) if gating.foreign else gate_X
+    if linear and not gating.foreign and same_columns(gate_columns, expert_columns):
         expert_X = gate_X
         check_finite(gate_X, _names(estimator, gate_columns), "a linear expert")
     else:
         expert_X = rows_for_experts(estimator, X, expert_columns, linear)
-    return Door(gate_X, expert_X, target, weight, kept, as_frame, gate_columns, expert_columns)
+    return Door(
+        gate_X, numbers, expert_X, target, weight, kept, as_frame, gate_columns, expert_columns
+    )
 
 
 def check_rows(estimator, X, as_frame, linear, *, reset):
@@ -146,6 +157,15 @@ def check_rows(estimator, X, as_frame, linear, *, reset):
     return X
 
 
+def _check_sparse(X, gating):
+    refuses = gating.who_refuses_sparse() if sp.issparse(X) else None
+    if refuses:
+        raise TypeError(
+            f"Sparse data was passed, but {refuses} takes dense data only; use X.toarray() or "
+            f"another gate."
+        )
+
+
 def check_lengths(X, y):
     """Raise unless X and y have as many rows."""
     try:
@@ -159,11 +179,24 @@ def check_lengths(X, y):
         )
 
 
+def rows_for_gate(estimator, gating, X, columns):
+    """The gate's columns, as they are for a gate that takes them so, else as numbers."""
+    if not gating.foreign:
+        return numbers_for_gate(estimator, X, columns)
+    refuses = gating.who_refuses_nan()
+    if is_frame(X):
+        check_frame(X, columns, refuses, "gate")
+        return take_columns(X, columns)
+    X = as_numbers(take_columns(X, columns), estimator=estimator)
+    check_finite(X, _names(estimator, columns), refuses, "gate")
+    return X
+
+
 def numbers_for_gate(estimator, X, columns):
     """The gate's columns as numbers; NaN are allowed in dense ones and count as the average."""
     numbers = as_numbers(take_columns(X, columns), estimator=estimator)
     refuses = "a gate on sparse features" if sp.issparse(numbers) else None
-    check_finite(numbers, _names(estimator, columns), refuses)
+    check_finite(numbers, _names(estimator, columns), refuses, "gate")
     return numbers
 
 

@@ -83,9 +83,8 @@ def _fit_general(data, parts, monitor, resp, until=_never):
             spare, best = np.empty(resp.shape), None
             monitor.restart()
             continue
-        _improve_gate(parts.gate, data, resp)
+        log_gate = gate_step(parts.gate, data, resp)
         parts.likelihood.update(data.y, pred, resp, data.weight)
-        log_gate = parts.gate.log_proba(data.gate_X)
         log_lik = parts.likelihood.log_lik(data.y, pred)
         missed = get_ops().e_step(log_gate, log_lik, spare, loglik)
         value = _objective(data, parts, loglik)
@@ -96,6 +95,33 @@ def _fit_general(data, parts, monitor, resp, until=_never):
         resp, spare = spare, resp
     kept, resp = best if best is not None else (parts.keep(), resp)
     return make_result(kept, monitor, resp, unexplained)
+
+
+def gate_step(gate, data, resp):
+    """M-step of a gate.
+
+    Parameters
+    ----------
+    gate : gate
+        Changed.
+    data : FitData
+    resp : ndarray of shape (n, K)
+
+    Returns
+    -------
+    ndarray of shape (n, K)
+        Log probabilities of the same rows, out of fold where the gate gives such.
+    """
+    if hasattr(gate, "fit_log_proba"):
+        return gate.fit_log_proba(data.gate_X, resp, data.weight)
+    _improve_gate(gate, data, resp)
+    return gate.log_proba(data.gate_X)
+
+
+def refit_gate(data, result):
+    """Fit a gate to all rows if its probabilities in training were out of fold."""
+    if hasattr(result.gate, "fit_log_proba"):
+        result.gate.fit(data.gate_X, result.resp, data.weight)
 
 
 def _improve_gate(gate, data, resp):

@@ -6,6 +6,9 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._indexing import _get_column_indices
 from sklearn.utils.validation import check_array
 
+# Values of a column of words that starts tell apart.
+_MOST_LEVELS = 20
+
 
 def is_frame(X):
     """Whether X is a pandas DataFrame."""
@@ -69,6 +72,36 @@ def resolve_columns(X, selector, name, *, numeric):
     return found
 
 
+def start_numbers(X):
+    """Numbers from which starts of a gate are looked for that takes columns as they are.
+
+    Parameters
+    ----------
+    X : ndarray, CSR matrix or DataFrame of shape (n, d)
+
+    Returns
+    -------
+    ndarray or CSR matrix of shape (n, q)
+        The numeric columns of a frame; where there are none, indicators of the most
+        frequent values of each column.
+    """
+    if not is_frame(X):
+        return X
+    found = numeric_columns(X)
+    if found:
+        return X.iloc[:, found].to_numpy(dtype=np.float64, na_value=np.nan)
+    blocks = []
+    for column in range(X.shape[1]):
+        values = X.iloc[:, column]
+        frequent = values.value_counts().index[:_MOST_LEVELS]
+        blocks += [(values == level).to_numpy(dtype=np.float64) for level in frequent]
+    if not blocks:
+        raise ValueError(
+            "the gate's columns hold missing values only; choose others by gate_features."
+        )
+    return np.column_stack(blocks)
+
+
 def take_columns(X, columns):
     """Columns of X by position; all if ``columns`` is None."""
     return X if columns is None else _safe_indexing(X, columns, axis=1)
@@ -100,7 +133,7 @@ def as_numbers(X, *, estimator, dtype=(np.float64, np.float32)):
     )
 
 
-def check_finite(X, names, refuses):
+def check_finite(X, names, refuses, part="expert"):
     """Raise for infinity, and for NaN where something refuses it.
 
     Parameters
@@ -109,6 +142,8 @@ def check_finite(X, names, refuses):
     names : sequence of d column names, or None
     refuses : str or None
         Who cannot take NaN.
+    part : {"expert", "gate"}
+        Whose columns they are.
 
     Raises
     ------
@@ -130,8 +165,11 @@ def check_finite(X, names, refuses):
         raise ValueError(
             f"Input X contains NaN in {_first_column(X, missing, names)}, which {refuses} "
             f"cannot take; impute it (SimpleImputer in a pipeline), leave the column out by "
-            f"expert_features, or use experts that take NaN (HistGradientBoosting)."
+            f"{part}_features, or use {_THAT_TAKE[part]} NaN (HistGradientBoosting)."
         )
+
+
+_THAT_TAKE = {"expert": "experts that take", "gate": "a gate that takes"}
 
 
 def _first_column(X, bad, names):
@@ -141,8 +179,8 @@ def _first_column(X, bad, names):
     return f"column {column if names is None else names[column]!r}"
 
 
-def check_frame(X, columns, refuses):
-    """Check the columns of a DataFrame that experts see.
+def check_frame(X, columns, refuses, part="expert"):
+    """Check the columns of a DataFrame that a part sees as they are.
 
     Parameters
     ----------
@@ -150,17 +188,19 @@ def check_frame(X, columns, refuses):
     columns : ndarray of int or None
         None for all.
     refuses : str or None
-        Which expert cannot take missing values.
+        Who cannot take missing values.
+    part : {"expert", "gate"}
+        Whose columns they are.
     """
     for column in range(X.shape[1]) if columns is None else columns:
         values = X.iloc[:, column]
         if _is_numeric(values.dtype):
             numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)[:, None]
-            check_finite(numbers, [X.columns[column]], refuses)
+            check_finite(numbers, [X.columns[column]], refuses, part)
         elif refuses and values.isna().any():
             raise ValueError(
                 f"Input X contains NaN in column {X.columns[column]!r}, which {refuses} cannot "
-                f"take; fill it, or leave the column out by expert_features."
+                f"take; fill it, or leave the column out by {part}_features."
             )
 
 

@@ -14,7 +14,7 @@ class FitData:
 
     Attributes
     ----------
-    gate_X : view, ndarray or CSR matrix of shape (n, d)
+    gate_X : view, ndarray, CSR matrix or DataFrame of shape (n, d)
         What the gate sees.
     X : view, ndarray, CSR matrix or DataFrame of shape (n, d)
         What the experts see.
@@ -32,6 +32,8 @@ class FitData:
         Rows for predictions out of fold.
     n_threads : int
         Threads that share the blocks of a sweep.
+    start_X : view of shape (n, d) or None
+        Numbers from which starts are looked for; None where ``gate_X`` is such a view.
     """
 
     gate_X: object
@@ -43,6 +45,7 @@ class FitData:
     base_variance: np.ndarray | None = None
     folds: tuple | None = None
     n_threads: int = 1
+    start_X: object = None
 
     @property
     def total_weight(self):
@@ -69,8 +72,7 @@ class Parts:
         Own parts replace their arrays, so shallow copies do; another gate may write into
         them.
         """
-        gate = copy.copy(self.gate) if hasattr(self.gate, "flat") else copy.deepcopy(self.gate)
-        return Parts(gate, copy.copy(self.experts), copy.copy(self.likelihood))
+        return Parts(_kept(self.gate), copy.copy(self.experts), copy.copy(self.likelihood))
 
     def flat(self):
         """All parameters as one vector, unconstrained; for parts that have `flat`."""
@@ -85,6 +87,12 @@ class Parts:
             self.experts.with_flat(experts),
             self.likelihood.with_flat(likelihood),
         )
+
+
+def _kept(gate):
+    if hasattr(gate, "keep"):
+        return gate.keep()
+    return copy.copy(gate) if hasattr(gate, "flat") else copy.deepcopy(gate)
 
 
 @dataclass(frozen=True)

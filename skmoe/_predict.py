@@ -8,7 +8,7 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from ._combine import check_combine, combined
-from ._door import check_lengths, check_rows, numbers_for_gate, rows_for_experts, same_columns
+from ._door import check_lengths, check_rows, rows_for_experts, rows_for_gate, same_columns
 from ._failures import predict_surviving
 from ._ops import get_ops
 from ._predictor import LinearPredictor, can_predict
@@ -110,7 +110,11 @@ class MixturePredictions:
         return check_rows(self, X, self._as_frame, not self._fitted_foreign, reset=False)
 
     def _log_gate(self, X):
-        return self.gate_.log_proba(numbers_for_gate(self, X, self._gate_columns))
+        return self._parts.gate.log_proba(self._gate_rows(X))
+
+    def _gate_rows(self, X):
+        """What the gate sees of rows that passed the door."""
+        return self._gating.rows(rows_for_gate(self, self._gating, X, self._gate_columns))
 
     def _expert_rows(self, X):
         return rows_for_experts(self, X, self._expert_columns, not self._fitted_foreign)
@@ -148,7 +152,8 @@ class MixturePredictions:
         if how in ("mean", "top1") and can_predict(self._parts):
             expert_X = self._expert_rows(X)
             same = same_columns(self._gate_columns, self._expert_columns)
-            gate_X = expert_X if same else numbers_for_gate(self, X, self._gate_columns)
+            same = same and not self._gating.foreign
+            gate_X = expert_X if same else self._gate_rows(X)
             # The gate takes NaN for the average, which raw coefficients cannot.
             if same or sp.issparse(gate_X) or np.isfinite(gate_X).all():
                 predictor = LinearPredictor(self._parts, top_k, is_classifier(self))

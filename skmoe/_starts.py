@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from ._design import Design
-from ._em import fit_em
+from ._em import fit_em, refit_gate
 from ._failures import ExpertsFailed, keep_survivors
 from ._fit import Monitor, Parts
 from ._init import kmeans_start, random_start
@@ -68,11 +68,13 @@ def fit_from_starts(data, make_parts, n_experts, kinds, new_monitor, rng, fit=fi
 
 
 def run(fit, data, parts, monitor, resp):
-    """Fit, and end the line of progress."""
+    """Fit, end the line of progress, and fit a gate to all rows that was trained on folds."""
     try:
-        return fit(data, parts, monitor, resp)
+        result = fit(data, parts, monitor, resp)
     finally:
         monitor.close()
+    refit_gate(data, result)
+    return result
 
 
 def _begin(kind, data, make_parts, n_experts, rng, fit):
@@ -118,10 +120,9 @@ def surrogate_start(data, gate, likelihood, n_experts, kinds, rng):
     -------
     ndarray of shape (n, n_experts)
     """
-    view = data.gate_X
-    if not isinstance(view, Design):
-        view = Design.standardised(view, data.weight)
-    linear = replace(data, gate_X=view, X=view, folds=None)
+    view = data.gate_X if data.start_X is None else data.start_X
+    expert_view = data.X if isinstance(data.X, Design) else view
+    linear = replace(data, gate_X=view, X=expert_view, folds=None)
 
     def make_parts(n):
         experts = LinearExpert().collection(n, data.n_classes).start(linear)

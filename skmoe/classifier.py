@@ -31,7 +31,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         ``predict_proba`` have their scores turned into probabilities.
     n_experts : int, default=None
         None means 4 for a template, and the length of a list.
-    gate : {"softmax"} or gate, default="softmax"
+    gate : {"softmax"}, gate, classifier or Pipeline, default="softmax"
         As in `MoERegressor`.
     solver : {"auto", "em", "gradient"} or solver, default="auto"
         "em": expectation maximisation, for any experts. "gradient": L-BFGS on gate and
@@ -80,7 +80,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-    gate_ : gate
+    gate_ : gate or Pipeline
+        As in `MoERegressor`.
     experts_ : list of estimators
         Fitted scikit-learn estimators; `LogisticRegression` for linear experts.
     expert_names_ : list of str

@@ -30,9 +30,11 @@ class MoERegressor(RegressorMixin, BaseMoE):
         will do; those without ``sample_weight`` get weighted resamples of the rows.
     n_experts : int, default=None
         None means 4 for a template, and the length of a list.
-    gate : {"softmax"} or gate, default="softmax"
+    gate : {"softmax"}, gate, classifier or Pipeline, default="softmax"
         Such as ``SoftmaxGate(alpha=1e-3)``; any object with ``fit(X, resp,
-        sample_weight)`` and ``log_proba(X)``.
+        sample_weight)`` and ``log_proba(X)``. A scikit-learn classifier with
+        ``predict_proba`` becomes a `skmoe.gates.ClassifierGate`. A pipeline may end in
+        either; its transformers are fitted to the gate's columns, without a target.
     likelihood : {"gaussian"} or likelihood, default="gaussian"
         Such as ``Gaussian(shared=True)``.
     solver : {"auto", "em", "gradient"} or solver, default="auto"
@@ -42,8 +44,9 @@ class MoERegressor(RegressorMixin, BaseMoE):
         `skmoe.solvers.Gradient`.
     gate_features, expert_features : column selector, default=None
         Columns that the gate or the experts see: a name, an index, a list of them, a
-        slice, a boolean mask or a callable of X. By default all; of a DataFrame, the
-        gate and linear experts see all numeric columns.
+        slice, a boolean mask or a callable of X. By default all; of a DataFrame, linear
+        experts and gates of numbers see all numeric columns, other experts, classifiers
+        and pipelines all as they are.
     top_k : int, default=None
         Number of experts used per row in prediction; only these run. None uses all.
     combine : {"mean", "top1", "median", "log_pool"}, default="mean"
@@ -87,7 +90,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
 
     Attributes
     ----------
-    gate_ : gate
+    gate_ : gate or Pipeline
+        Fitted; a pipeline where one was given that ends in a gate.
     experts_ : list of estimators
         Fitted scikit-learn estimators; `LinearRegression` for linear experts.
     expert_names_ : list of str

@@ -38,6 +38,11 @@ GATES = {
     "strong ridge": SoftmaxGate(alpha=0.1),
     "hierarchical": HierarchicalGate(((2,), 1)),
 }
+# Gates that see columns as they are; with one choice of solver and weights.
+FOREIGN_GATES = {
+    "tree": DecisionTreeClassifier(max_depth=2),
+    "pipeline": make_pipeline(PolynomialFeatures(2), SoftmaxGate()),
+}
 
 # (settings of the estimator, its targets)
 TASKS = {
@@ -185,3 +190,20 @@ def test_combination(experts, task, X):
                 else:
                     with pytest.raises((TypeError, ValueError), match=message):
                         model.fit(rows, y, sample_weight=weight)
+
+
+@pytest.mark.parametrize("X", INPUTS)
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("experts", EXPERTS)
+def test_combination_with_a_foreign_gate(experts, task, X):
+    rows = INPUTS[X]
+    for gate in FOREIGN_GATES.values():
+        model, y = make(task, experts, gate=gate, cross_fit=None)
+        message = expected_error(experts, "auto", X, y)
+        if X == "frame with words":
+            message = r"(gate|expert).*failed in fit: could not.*gate_features|y has 3 outputs"
+        if message is None:
+            check(model.fit(rows, y, sample_weight=WEIGHT), rows, y)
+        else:
+            with pytest.raises((TypeError, ValueError), match=message):
+                model.fit(rows, y, sample_weight=WEIGHT)

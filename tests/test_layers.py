@@ -45,6 +45,8 @@ LAYERS = {
     "_base": 3,
     "_door": 3,
     "_features": 3,
+    "_gating": 3,
+    "_picture": 3,
     "_predict": 3,
     "_validation": 3,
     "__init__": 4,

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, softmax
 
+_ENCODE = (
+    "; encode words in a pipeline, or choose other columns by gate_features or expert_features"
+)
+
 
 @contextmanager
 def blame(who, stage):
@@ -26,7 +30,8 @@ def blame(who, stage):
     except Exception as error:  # whatever it is, it goes on with a name
         kinds = (kind for kind in (ValueError, TypeError) if isinstance(error, kind))
         kind = next(kinds, RuntimeError)
-        raise kind(f"{who} failed in {stage}: {error}") from error
+        words = "could not convert string to float" in str(error)
+        raise kind(f"{who} failed in {stage}: {error}{_ENCODE * words}") from error
 
 
 @dataclass(frozen=True)

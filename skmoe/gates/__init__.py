@@ -1,6 +1,7 @@
 """Gates: models of the prior probability of each expert given the features."""
 
+from .classifier import ClassifierGate
 from .hierarchical import HierarchicalGate
 from .softmax import SoftmaxGate
 
-__all__ = ["HierarchicalGate", "SoftmaxGate"]
+__all__ = ["ClassifierGate", "HierarchicalGate", "SoftmaxGate"]
