@@ -48,6 +48,7 @@ LAYERS = {
     "_gating": 3,
     "_picture": 3,
     "_predict": 3,
+    "_training": 3,
     "_validation": 3,
     "__init__": 4,
     "classifier": 4,

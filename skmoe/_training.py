@@ -1,0 +1,199 @@
+"""How both estimators train: from what came through the door to fitted parts."""
+
+from dataclasses import replace
+
+import numpy as np
+from joblib import effective_n_jobs
+from sklearn.frozen import FrozenEstimator
+
+from ._design import Design
+from ._fit import FitData, Monitor, Parts
+from ._path import posterior
+from ._starts import (
+    fit_from_starts,
+    one_expert_variance,
+    optimism,
+    refit_experts,
+    run,
+    start_kinds,
+    surrogate_start,
+)
+from ._sweep import single_blas
+from ._validation import SOLVERS, given_start, resolve_part
+from .experts.estimators import EstimatorExperts, make_folds
+from .solvers import EM, Gradient
+
+# Optimism per row above which responsibilities are computed out of fold.
+_MAX_OPTIMISM = 0.05
+_AUTO_FOLDS = 3
+_LARGEST_SEED = np.iinfo(np.int32).max
+
+
+class Training:
+    """Methods that train; a part of `BaseMoE`."""
+
+    def _fit_data(self, door, gating, plan):
+        """The arrays of a fit; features of built-in parts become views."""
+        weight, gate = door.weight, gating.gate
+        seen = gating.fit_rows(door.gate_X)
+        gate_X = gate.view(seen, weight) if hasattr(gate, "view") else seen
+        start_X = gate_X if isinstance(gate_X, Design) else door.numeric_view()
+        expert_X = door.expert_X
+        if plan.linear is not None:
+            shared = hasattr(gate_X, "same_columns") and door.expert_X is seen
+            expert_X = gate_X if shared else plan.linear.collection(1).view(expert_X, weight)
+        data = FitData(
+            gate_X,
+            expert_X,
+            door.target,
+            weight,
+            n_classes=self._n_classes(),
+            n_threads=effective_n_jobs(self.n_jobs),
+            start_X=start_X,
+        )
+        if data.n_classes is not None:
+            return data
+        mean = weight @ data.y / weight.sum()
+        spread = np.sqrt(weight @ np.square(data.y - mean) / weight.sum())
+        tiny = 1e-12 * np.maximum(np.abs(mean), 1e-300)
+        data = replace(data, y_scale=np.where(spread > tiny, spread, 1.0))
+        numeric = expert_X if plan.linear is not None else start_X
+        return replace(data, base_variance=one_expert_variance(replace(data, X=numeric)))
+
+    def _given_start(self, door, X, y, n_experts, rng):
+        """Responsibilities from a callable or array ``init``; None for a named start."""
+        init = self.init
+        if isinstance(init, str):
+            return None
+        if callable(init):
+            init = init(X, y, n_experts, rng)
+        elif self.n_init != 1:
+            raise ValueError(
+                f"init is an array, so every start would be the same; set n_init=1 in the "
+                f"place of n_init={self.n_init}."
+            )
+        return given_start(init, len(door.kept), door.kept, n_experts)
+
+    def _form(self, data, plan, gate, likelihood):
+        """What must be the same for ``warm_start`` to go on from the last fit."""
+        n_outputs = None if data.n_classes else data.y.shape[1]
+        classes = self.classes_.tolist() if data.n_classes else None
+        widths = data.gate_X.shape[1], data.X.shape[1]
+        kinds = type(gate), type(likelihood), plan.linear is None
+        return plan.n_experts, widths, n_outputs, classes, kinds
+
+    def _resumed(self, data, plan, gate, likelihood):
+        """The last fit's parts, in terms of the present data and settings."""
+        parts = self._parts.keep()
+        for name, view in (("gate", data.gate_X), ("experts", data.X)):
+            part = getattr(parts, name)
+            if hasattr(part, "resumed"):
+                setattr(parts, name, part.resumed(data if name == "experts" else view))
+        parts.likelihood = parts.likelihood.resumed(data)
+        resp = posterior(data, parts)[0]
+        for part, present in ((parts.gate, gate), (parts.likelihood, likelihood)):
+            if hasattr(present, "get_params"):
+                part.set_params(**present.get_params(deep=False))
+        if plan.linear is not None:
+            parts.experts.alpha = plan.linear.alpha
+            parts.experts.l1_ratio = plan.linear.l1_ratio
+        return parts, resp
+
+    def _resolve_solver(self, plan, gate):
+        """The solver; "auto" takes gradients where all parts have them."""
+        if self.solver != "auto":
+            solver = resolve_part(self.solver, SOLVERS, "solver", ("fit",))
+            if not hasattr(solver, "patience"):
+                raise TypeError(f"solver={solver!r} is no solver; try EM() or Gradient().")
+        else:
+            smooth = plan.linear is not None and hasattr(gate, "flat")
+            solver = SOLVERS["gradient" if smooth else "em"]()
+        if isinstance(solver, Gradient) and plan.linear is None:
+            raise ValueError(
+                f"solver={self.solver!r} trains linear experts only, but experts are "
+                f"{', '.join(type(t).__name__ for t in plan.templates)}; use solver='em'."
+            )
+        if (
+            isinstance(solver, EM)
+            and plan.linear is not None
+            and plan.linear.alpha * plan.linear.l1_ratio > 0.0
+        ):
+            raise ValueError(
+                f"solver={self.solver!r} cannot train LinearExpert(l1_ratio="
+                f"{plan.linear.l1_ratio}); use solver='gradient' or l1_ratio=0."
+            )
+        return solver
+
+    def _fit_linear(self, data, plan, gate, likelihood, solver, last, given, rng):
+        n_experts = plan.n_experts
+
+        def make_parts(n):
+            experts = plan.linear.collection(n, data.n_classes).start(data)
+            return Parts(gate, experts, likelihood.start(data, n))
+
+        def new_monitor(label):
+            # Out-of-fold probabilities of a gate rise and fall, as those of experts do.
+            crossed = hasattr(gate, "fit_log_proba")
+            tol = self._tolerance(crossed)
+            patience = 5 if crossed else solver.patience
+            return Monitor(tol, self.max_iter, patience, self.verbose, label)
+
+        with single_blas:
+            if given is None:
+                kinds = start_kinds(self.init, self.n_init)
+                if isinstance(data.gate_X, Design) and hasattr(gate, "block_coef"):
+                    return data, fit_from_starts(
+                        data, make_parts, n_experts, kinds, new_monitor, rng, solver.fit
+                    )
+                # Starts are looked for with a softmax gate, and handed over.
+                given = surrogate_start(data, gate, likelihood, n_experts, kinds, rng)
+            parts = make_parts(n_experts) if last is None else last
+            return data, run(solver.fit, data, parts, new_monitor(""), given)
+
+    def _fit_foreign(self, data, plan, gate, likelihood, solver, last, given, rng):
+        n_experts = plan.n_experts
+        experts = EstimatorExperts(
+            plan.templates,
+            plan.names,
+            classes=getattr(self, "classes_", None) if data.n_classes else None,
+            single_output=data.y.ndim == 1 or data.y.shape[1] == 1,
+            random_state=rng.randint(_LARGEST_SEED),
+            n_jobs=self.n_jobs,
+            on_error=self.on_expert_error,
+        )
+        fold_seed = rng.randint(_LARGEST_SEED)
+        folds = self._folds(data, plan, fold_seed)
+        parts, resp = Parts(gate, experts, likelihood.start(data, n_experts)), given
+        if last is not None:
+            parts = replace(last, experts=experts)
+        elif resp is None:
+            kinds = start_kinds(self.init, self.n_init)
+            resp = surrogate_start(data, gate, likelihood, n_experts, kinds, rng)
+        if folds is not None:
+            data = self._with_folds(data, folds, parts, resp)
+        crossed = data.folds is not None
+        tol = self._tolerance(crossed or hasattr(gate, "fit_log_proba"))
+        monitor = Monitor(tol, self.max_iter, patience=5, verbose=self.verbose)
+        result = run(solver.fit, data, parts, monitor, resp)
+        if crossed:
+            result = refit_experts(replace(data, folds=None), result)
+        return data, result
+
+    def _tolerance(self, crossed):
+        return self.tol if self.tol is not None else (1e-3 if crossed else 1e-5)
+
+    def _folds(self, data, plan, seed):
+        """Folds that ``cross_fit`` asks for or may want; None if there are none."""
+        frozen = all(isinstance(template, FrozenEstimator) for template in plan.templates)
+        automatic, n_rows = self.cross_fit == "auto", len(data.weight)
+        if self.cross_fit is None or frozen or (automatic and n_rows < 2 * _AUTO_FOLDS):
+            return None
+        wanted = _AUTO_FOLDS if automatic else self.cross_fit
+        return make_folds(data.y, n_rows, wanted, seed, data.n_classes)
+
+    def _with_folds(self, data, folds, parts, resp):
+        """Data with folds; without, where "auto" finds in-sample predictions honest."""
+        folded = replace(data, folds=folds)
+        if self.cross_fit == "auto" and optimism(folded, parts, resp) <= _MAX_OPTIMISM:
+            return data
+        return folded
