@@ -3,6 +3,7 @@
 import warnings
 from numbers import Integral, Real
 
+import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
@@ -15,6 +16,7 @@ from ._door import enter
 from ._em import load
 from ._fit import Parts
 from ._gating import resolve_gate
+from ._health import fingerprint
 from ._picture import visual_block
 from ._predict import MixturePredictions
 from ._training import Training
@@ -181,7 +183,9 @@ class BaseMoE(Training, MixturePredictions, _BaseComposition):
         self.n_iter_, self.converged_ = result.n_iter, result.converged
         self.history_ = result.history
         self.cross_fit_ = None if data.folds is None else len(data.folds)
-        self.load_ = load(result.gate.log_proba(data.gate_X), data.weight)
+        log_gate = result.gate.log_proba(data.gate_X)
+        self.load_ = load(log_gate, data.weight)
+        self._fingerprint = fingerprint(data.y, np.exp(log_gate))
         for error in self.dropped_experts_.values():
             warnings.warn(f"{error}; it was left out.", UserWarning, stacklevel=5)
         if result.unexplained:

@@ -52,7 +52,7 @@ def combined(how, likelihood, log_weights, pred, experts=None, classify=False):
         return likelihood.combine(log_weights, pred)
     if how == "log_pool":
         return likelihood.log_pool(log_weights, pred, experts)
-    outputs, weights = _one_by_one(likelihood, pred), np.exp(log_weights)
+    outputs, weights = one_by_one(likelihood, pred), np.exp(log_weights)
     if how == "vote":
         return vote_shares(weights, outputs)
     middle = weighted_median(weights, outputs)
@@ -71,7 +71,7 @@ def combined_variance(how, likelihood, log_weights, pred, experts=None):
     return likelihood.total_variance(log_weights, pred, experts)
 
 
-def _one_by_one(likelihood, pred):
+def one_by_one(likelihood, pred):
     """Mean or class probabilities of each expert alone: (n, k, P) -> (n, k, m)."""
     alone = np.zeros((len(pred), 1))
     columns = (pred[:, slot : slot + 1] for slot in range(pred.shape[1]))

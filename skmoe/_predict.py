@@ -13,6 +13,7 @@ from ._failures import predict_surviving
 from ._ops import get_ops
 from ._predictor import LinearPredictor, can_predict
 from ._validation import check_top_k
+from .diagnosis import Limits, diagnose
 from .routing import predict_routed, top_k_route
 
 
@@ -86,6 +87,62 @@ class MixturePredictions:
             Rows sum to one; experts that are not routed to have 0.
         """
         return self._posterior(X, y)[0]
+
+    def diagnose(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        one_expert="auto",
+        dead=0.1,
+        redundant=0.01,
+        conflicting=0.5,
+        min_gain=0.01,
+    ):
+        """Say which experts are dead, redundant or conflicting, and whether a mixture pays.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Features, in the form that fit had. Best of rows that the model has not seen:
+            on training rows flexible experts look better than they are.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets, as given to fit.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative; ones by default.
+        one_expert : "auto", fitted model or None, default="auto"
+            What the log-likelihood is compared with. "auto": one expert of the same kind
+            (the best where there are several kinds), refitted on four fifths of these rows
+            and judged on the rest, in five folds. A fitted model with ``log_likelihood``,
+            such as the same estimator with ``n_experts=1`` fitted to the same training
+            rows, is the stricter comparison. None compares nothing, and nor is it compared
+            on the very rows of the fit, where the mixture would always win.
+        dead : float, default=0.1
+            An expert is dead if its load, its mean weight and its mean responsibility are
+            all below this fraction of an equal share.
+        redundant : float, default=0.01
+            It is redundant if another can speak for it at a lower cost, in log-likelihood
+            per row that it is responsible for.
+        conflicting : float, default=0.5
+            It is conflicting if its disagreement is more than this: the share of its use in
+            rows where it contradicts the mixture with which it is blended.
+        min_gain : float, default=0.01
+            A mixture pays if it gains more than this in log-likelihood per row, and more
+            than two standard errors.
+
+        Returns
+        -------
+        Diagnosis
+            Tables, numbers and the verdict in sentences; see `skmoe.diagnosis.Diagnosis`.
+
+        Raises
+        ------
+        ValueError
+            If ``one_expert`` is another string or a limit is negative.
+        """
+        limits = Limits(dead, redundant, conflicting, min_gain)
+        return diagnose(self, X, y, sample_weight, one_expert, limits)
 
     # -- private ------------------------------------------------------------------
 
@@ -173,6 +230,20 @@ class MixturePredictions:
         scattered = np.zeros((len(resp), self.n_experts_))
         np.put_along_axis(scattered, indices, resp, axis=1)
         return scattered, loglik
+
+    def _evidence(self, X, y):
+        """Target, gate (n, K) before and its logarithm after routing, pred and log_lik of all."""
+        X = self._rows(X)
+        check_lengths(X, y)
+        log_gate, target = self._log_gate(X), self._decode_target(y)
+        log_used = log_gate
+        if self._top_k is not None:
+            indices, log_weights = top_k_route(log_gate, self._top_k)
+            log_used = np.full(log_gate.shape, -np.inf)
+            np.put_along_axis(log_used, indices, log_weights, axis=1)
+        pred = self._parts.experts.predict(self._expert_rows(X))
+        gates = np.exp(log_gate), log_used
+        return target, gates, pred, self.likelihood_.log_lik(target, pred)
 
 
 def _warn_of(errors):

@@ -170,6 +170,8 @@ def check(model, X, y):
         assert indices.shape == weights.shape == (N, top_k or K)
         assert np.isfinite(model.log_likelihood(X, y)).all()
     check_rules(model, X, y)
+    found = model.diagnose(X, y, one_expert=None)
+    assert found.specialisation.shape == (K, K) and np.isclose(found.experts["load"].sum(), 1.0)
     np.testing.assert_allclose(model.gate_proba(X).sum(axis=1), 1.0)
     assert len(model.experts_) == K and np.isfinite(model.objective_)
 
