@@ -208,7 +208,9 @@ class BaseMoE(Training, MixturePredictions, _BaseComposition):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         templates = templates_of(self.experts)
-        tags.input_tags.sparse = all(accepts_sparse(template) for template in templates)
+        gate = GATES.get(self.gate) if isinstance(self.gate, str) else self.gate
+        dense = getattr(gate, "dense_only", False)
+        tags.input_tags.sparse = not dense and all(map(accepts_sparse, templates))
         tags.input_tags.allow_nan = bool(templates) and all(map(accepts_nan, templates))
         # The mixin that sets estimator_type comes after this.
         several = isinstance(self, RegressorMixin) and all(map(accepts_many_outputs, templates))

@@ -148,15 +148,18 @@ class BlockReader:
     Parameters
     ----------
     design : Design
+    most : int, default=None
+        Rows of the largest block; by default those of ``design.slices()``.
     """
 
-    def __init__(self, design):
+    def __init__(self, design, most=None):
         self.design = design
         self.ops = get_ops()
         if design.is_sparse:
             self._factor = np.append(1.0 / design.scale, 1.0)
             return
-        most = max((rows.stop - rows.start for rows in design.slices()), default=0)
+        if most is None:
+            most = max((rows.stop - rows.start for rows in design.slices()), default=0)
         padding = self.ops.PADDING
         width = -(-design.shape[1] // padding) * padding
         # Products keep the precision of the data; sums of blocks are in float64.
@@ -165,6 +168,11 @@ class BlockReader:
         self._buffer = aligned_empty((most, width), dtype)
         self._inverse_scale = 1.0 / design.scale
 
+    @property
+    def width(self):
+        """Columns of the present ``block`` (m, width) of dense rows, padding included."""
+        return self._buffer.shape[1]
+
     def read(self, rows):
         """Make the rows of a slice the present block."""
         design = self.design
@@ -172,8 +180,8 @@ class BlockReader:
             X = design.X
             self._csr = X.data, X.indices, X.indptr[rows.start : rows.stop + 1]
             return
-        self._block = self._buffer[: rows.stop - rows.start]
-        self.ops.standardise(design.X[rows], design.center, self._inverse_scale, self._block)
+        self.block = self._buffer[: rows.stop - rows.start]
+        self.ops.standardise(design.X[rows], design.center, self._inverse_scale, self.block)
 
     def pack(self, coef):
         """Coefficients (D, q) in the form that `forward` takes."""
@@ -188,7 +196,7 @@ class BlockReader:
         if self.design.is_sparse:
             self.ops.csr_forward(*self._csr, packed, out)
         else:
-            np.matmul(packed, self._block.T, out=out, casting="same_kind")
+            np.matmul(packed, self.block.T, out=out, casting="same_kind")
 
     def new_gradient(self, n_scores):
         """Zeros that `add_gradient` adds to."""
@@ -201,7 +209,7 @@ class BlockReader:
         if self.design.is_sparse:
             self.ops.csr_backward(*self._csr, values, out)
         else:
-            out += self._cast(values) @ self._block
+            out += self._cast(values) @ self.block
 
     def finish_gradient(self, out):
         """The sum of `add_gradient` as (D, q)."""
@@ -219,7 +227,7 @@ class BlockReader:
         if self.design.is_sparse:
             self.ops.csr_weighted_grams(*self._csr, np.ascontiguousarray(weights.T), out)
         else:
-            self.ops.tiled_grams(self._block, self._cast(weights), skip, out)
+            self.ops.tiled_grams(self.block, self._cast(weights), skip, out)
 
     def _cast(self, values):
         return values.astype(np.float32) if self._single else values

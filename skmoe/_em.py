@@ -60,7 +60,7 @@ def is_additive(data, parts):
     """Whether one sweep over the rows gives all that an iteration needs."""
     return (
         can_sweep(data, parts)
-        and hasattr(parts.gate, "block_step")
+        and (hasattr(parts.gate, "block_step") or hasattr(parts.gate, "updated"))
         and hasattr(parts.experts, "statistics")
         and hasattr(parts.likelihood, "update_sums")
         and parts.experts.additive(data)
@@ -132,7 +132,10 @@ def _improve_gate(gate, data, resp):
 def _objective(data, parts, loglik):
     explained = np.isfinite(loglik)
     total = data.weight @ loglik if explained.all() else -np.inf
-    return objective_value(data, total, parts)
+    evidence = 0.0
+    if hasattr(parts.gate, "log_evidence"):
+        evidence = data.weight @ parts.gate.log_evidence(data.gate_X)
+    return objective_value(data, total, parts, evidence)
 
 
 def load(log_gate, weight):
@@ -183,7 +186,7 @@ class _Climb:
     def proposal(self):
         """Parts after an EM step that is not guarded."""
         moved = self.parts.keep()
-        moved.gate = self.parts.gate.moved(self._gate_step())
+        moved.gate = next(self._gates())
         _update_experts(moved, self.sums)
         return moved
 
@@ -192,11 +195,7 @@ class _Climb:
         passes = self.sweeper.n_passes
         moved = self.parts.keep()
         _update_experts(moved, self.sums)
-        gate, step = self.parts.gate, self._gate_step()
-        for halving in range(_MAX_HALVINGS + 2):
-            # Only the gate's block step can lower the objective: shorten it alone.
-            shrunk = 0.5**halving if halving <= _MAX_HALVINGS else 0.0
-            moved.gate = gate.moved(shrunk * step)
+        for moved.gate in self._gates():
             sums, value = self._look(moved)
             if value >= self.value - 1e-12 * max(1.0, abs(self.value)):
                 break
@@ -214,12 +213,20 @@ class _Climb:
 
     def _look(self, parts):
         sums = self.sweeper(parts, grams=True)
-        return sums, objective_value(self.data, sums.loglik, parts)
+        return sums, objective_value(self.data, sums.loglik, parts, sums.evidence)
 
-    def _gate_step(self):
+    def _gates(self):
+        """Improved gates to try in turn, until one does not lower the objective."""
+        gate = self.parts.gate
         grams = self.sums.gram if self.sums.gate_gram is None else self.sums.gate_gram
+        if hasattr(gate, "updated"):  # its M-step is exact
+            yield gate.updated(grams)
+            return
         grams = self.sums.gate_curvature[:, None, None] * grams
-        return self.parts.gate.block_step(self.sums.gate, grams, self.data.total_weight)
+        step = gate.block_step(self.sums.gate, grams, self.data.total_weight)
+        for halving in range(_MAX_HALVINGS + 1):
+            yield gate.moved(0.5**halving * step)
+        yield gate
 
     def _report(self, parts, sums, value, passes):
         self.parts, self.sums, self.value = parts, sums, value

@@ -139,9 +139,26 @@ def make_result(parts, monitor, resp=None, unexplained=0):
     )
 
 
-def objective_value(data, sum_loglik, parts):
-    """The penalised mean log-likelihood that is climbed and monitored."""
-    inside = sum_loglik - parts.experts.penalty() + parts.likelihood.log_prior()
+def objective_value(data, sum_loglik, parts, sum_evidence=0.0):
+    """The penalised mean log-likelihood that is climbed and monitored.
+
+    Parameters
+    ----------
+    data : FitData
+    sum_loglik : float
+        Weighted sum of the log-likelihoods of rows.
+    parts : Parts
+    sum_evidence : float, default=0.0
+        Weighted sum of the gate's log evidence, where the gate is a density of the
+        features: its updates climb the joint density of target and features.
+
+    Returns
+    -------
+    float
+    """
+    inside = sum_loglik - parts.experts.penalty() + parts.likelihood.log_prior() + sum_evidence
+    if hasattr(parts.gate, "log_prior"):
+        inside += parts.gate.log_prior()
     gate_penalty = parts.gate.penalty() if hasattr(parts.gate, "penalty") else 0.0
     return inside / data.total_weight + data.log_unit - gate_penalty
 

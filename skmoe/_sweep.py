@@ -8,6 +8,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from ._design import BlockReader, Design
+from ._ops import get_ops
 from .experts.linear import LinearStatistics
 
 # Blocks are summed in this many groups, whatever the number of threads, so that
@@ -26,8 +27,8 @@ class Sums:
         Weighted sum of the log-likelihoods of rows.
     unexplained : int
         Rows that no expert explains.
-    gate : ndarray of shape (D, K)
-        ``Z' (weight * (resp - gate_proba))``.
+    gate : ndarray of shape (D, K) or None
+        ``Z' (weight * (resp - gate_proba))`` for a gate of linear logits.
     experts : ndarray of shape (D, K, P)
         ``Z' (weight * resp * residual)``; the residual is the target minus the
         prediction, for classes in terms of probabilities.
@@ -39,15 +40,18 @@ class Sums:
         ``Z' diag(weight * resp_k) Z`` of the experts' columns.
     gate_gram : ndarray of shape (K, D, D) or None
         The same of the gate's columns where they are others.
+    evidence : float
+        Weighted sum of the log evidence of a gate that is a density; else 0.
     """
 
     loglik: float
     unexplained: int
-    gate: np.ndarray
+    gate: np.ndarray | None
     experts: np.ndarray
     by_expert: np.ndarray
     gram: np.ndarray | None
     gate_gram: np.ndarray | None
+    evidence: float = 0.0
 
     def __add__(self, other):
         pairs = zip(vars(self).values(), vars(other).values())
@@ -90,7 +94,8 @@ def can_sweep(data, parts):
     return (
         isinstance(data.gate_X, Design)
         and isinstance(data.X, Design)
-        and all(hasattr(part, "block_coef") for part in (parts.gate, parts.experts))
+        and hasattr(parts.experts, "block_coef")
+        and (hasattr(parts.gate, "block_coef") or hasattr(parts.gate, "block_scorer"))
         and hasattr(parts.likelihood, "e_block")
     )
 
@@ -181,63 +186,112 @@ class _Job:
 
     def __call__(self, slices):
         data, parts = self.data, self.parts
-        gate_coef, expert_coef = parts.gate.block_coef(), parts.experts.block_coef()
-        n_experts, n_scores = gate_coef.shape[1], expert_coef.shape[1]
-        reader = BlockReader(data.X)
-        gate_reader = reader if self.shared else BlockReader(data.gate_X)
-        if self.shared:
-            packed = reader.pack(np.hstack([gate_coef, expert_coef]))
-            gradient = reader.new_gradient(n_experts + n_scores)
-        else:
-            packed, gate_packed = reader.pack(expert_coef), gate_reader.pack(gate_coef)
-            gradient = reader.new_gradient(n_scores)
-            gate_gradient = gate_reader.new_gradient(n_experts)
+        expert_coef = parts.experts.block_coef()
+        n_experts, n_scores = len(parts.experts.coef[0]), expert_coef.shape[1]
+        most = max(rows.stop - rows.start for rows in slices)
+        reader = BlockReader(data.X, most)
+        gate_reader = reader if self.shared else BlockReader(data.gate_X, most)
+        first = _gate_pass(parts.gate, gate_reader, self.shared)
+        # Linear logits of the same columns come out of the experts' products.
+        joined = first is None
+        if joined:
+            expert_coef = np.hstack([parts.gate.block_coef(), expert_coef])
+        packed, gradient = reader.pack(expert_coef), reader.new_gradient(expert_coef.shape[1])
         gram = reader.new_grams(n_experts) if self.grams else None
         gate_gram = gate_reader.new_grams(n_experts) if self.grams and not self.shared else None
         sums = np.zeros((n_experts, parts.likelihood.n_sums(parts.experts.coef.shape[2])))
         loglik, unexplained = 0.0, 0
         height = 2 * n_experts + n_scores
-        memory = np.empty(height * max(rows.stop - rows.start for rows in slices))
+        memory = np.empty(height * most)
         for rows in slices:
-            n_rows = rows.stop - rows.start
+            n_rows, weight = rows.stop - rows.start, data.weight[rows]
             block = memory[: height * n_rows].reshape(height, n_rows)
-            joint, scores = block[:n_experts], block[n_experts:]
-            gate = scores[:n_experts]
+            joint, gate, scores = np.split(block, [n_experts, 2 * n_experts])
+            linear = block[n_experts:] if joined else scores
             reader.read(rows)
-            if self.shared:
-                reader.forward(packed, scores)
-            else:
-                gate_reader.read(rows)
-                reader.forward(packed, scores[n_experts:])
-                gate_reader.forward(gate_packed, gate)
+            reader.forward(packed, linear)
+            if not joined:
+                first.forward(rows, weight, gate)
             given = _NOTHING if self.resp is None else self.resp[rows]
             value, missed = parts.likelihood.e_block(
-                data.y[rows], data.weight[rows], given, gate, scores[n_experts:], joint, sums
+                data.y[rows], weight, given, gate, scores, joint, sums
             )
             loglik, unexplained = loglik + value, unexplained + missed
-            if self.shared:
-                reader.add_gradient(scores, gradient)
-            else:
-                reader.add_gradient(scores[n_experts:], gradient)
-                gate_reader.add_gradient(gate, gate_gradient)
+            reader.add_gradient(linear, gradient)
+            if not joined:
+                first.backward(gate)
             if self.grams:
                 reader.add_grams(joint, self.skip, gram)
             if gate_gram is not None:
                 gate_reader.add_grams(joint, -1, gate_gram)
         gradient = reader.finish_gradient(gradient)
-        if self.shared:
-            gate_gradient, gradient = gradient[:, :n_experts], gradient[:, n_experts:]
+        if joined:
+            evidence, gate_gradient = 0.0, np.ascontiguousarray(gradient[:, :n_experts])
+            gradient = gradient[:, n_experts:]
         else:
-            gate_gradient = gate_reader.finish_gradient(gate_gradient)
+            evidence, gate_gradient = first.finish()
         return Sums(
             loglik,
             unexplained,
-            np.ascontiguousarray(gate_gradient),
+            gate_gradient,
             gradient.reshape(len(gradient), n_experts, -1),
             sums,
             reader.finish_grams(gram) if gram is not None else None,
             gate_reader.finish_grams(gate_gram) if gate_gram is not None else None,
+            evidence,
         )
+
+
+def _gate_pass(gate, reader, shared):
+    """Who fills in the gate's scores, block by block; None where the experts' products do."""
+    if hasattr(gate, "block_scorer"):
+        return _DensityPass(gate, reader, shared)
+    return None if shared else _LinearPass(gate, reader)
+
+
+class _LinearPass:
+    """Linear logits of columns of the gate's own."""
+
+    def __init__(self, gate, reader):
+        self.reader = reader
+        coef = gate.block_coef()
+        self.packed, self.gradient = reader.pack(coef), reader.new_gradient(coef.shape[1])
+
+    def forward(self, rows, weight, out):
+        """Read a block and write its scores (K, m)."""
+        self.reader.read(rows)
+        self.reader.forward(self.packed, out)
+
+    def backward(self, values):
+        """Add what ``weight * (resp - gate_proba)`` of the block gives (K, m)."""
+        self.reader.add_gradient(values, self.gradient)
+
+    def finish(self):
+        """Log evidence and gradient of all blocks."""
+        return 0.0, np.ascontiguousarray(self.reader.finish_gradient(self.gradient))
+
+
+class _DensityPass:
+    """Log densities of a gate that says itself how probable features are."""
+
+    def __init__(self, gate, reader, is_read):
+        self.reader, self.is_read = reader, is_read
+        self.scorer = gate.block_scorer(reader.width)
+        self.evidence = 0.0
+
+    def forward(self, rows, weight, out):
+        """Read a block and write its scores (K, m)."""
+        if not self.is_read:
+            self.reader.read(rows)
+        self.scorer(self.reader.block, out)
+        self.evidence += get_ops().sum_log_evidence(out, weight, np.empty((2, len(weight))))
+
+    def backward(self, values):
+        """Nothing to add: the M-step is from Grams."""
+
+    def finish(self):
+        """Log evidence of all blocks; no gradient."""
+        return self.evidence, None
 
 
 _NOTHING = np.empty((0, 0))

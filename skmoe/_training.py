@@ -106,12 +106,17 @@ class Training:
             if not hasattr(solver, "patience"):
                 raise TypeError(f"solver={solver!r} is no solver; try EM() or Gradient().")
         else:
-            smooth = plan.linear is not None and hasattr(gate, "flat")
+            smooth = plan.linear is not None and hasattr(gate, "penalty_gradient")
             solver = SOLVERS["gradient" if smooth else "em"]()
         if isinstance(solver, Gradient) and plan.linear is None:
             raise ValueError(
                 f"solver={self.solver!r} trains linear experts only, but experts are "
                 f"{', '.join(type(t).__name__ for t in plan.templates)}; use solver='em'."
+            )
+        if isinstance(solver, Gradient) and hasattr(gate, "updated"):
+            raise ValueError(
+                f"solver={self.solver!r} trains gates by their gradients, but the M-step of "
+                f"{type(gate).__name__} is in closed form; use solver='em'."
             )
         if (
             isinstance(solver, EM)
@@ -141,7 +146,8 @@ class Training:
         with single_blas:
             if given is None:
                 kinds = start_kinds(self.init, self.n_init)
-                if isinstance(data.gate_X, Design) and hasattr(gate, "block_coef"):
+                own = hasattr(gate, "block_coef") or hasattr(gate, "updated")
+                if isinstance(data.gate_X, Design) and own:
                     return data, fit_from_starts(
                         data, make_parts, n_experts, kinds, new_monitor, rng, solver.fit
                     )

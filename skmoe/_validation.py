@@ -9,13 +9,17 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import _num_samples
 
 from .experts.linear import LinearExpert
-from .gates import HierarchicalGate, SoftmaxGate
+from .gates import GaussianGate, HierarchicalGate, SoftmaxGate
 from .likelihoods import Gaussian
 from .solvers import EM, Gradient
 
 DEFAULT_N_EXPERTS = 4
 
-GATES = {"hierarchical": HierarchicalGate, "softmax": SoftmaxGate}
+GATES = {
+    "gaussian": GaussianGate,
+    "hierarchical": HierarchicalGate,
+    "softmax": SoftmaxGate,
+}
 LIKELIHOODS = {"gaussian": Gaussian}
 SOLVERS = {"em": EM, "gradient": Gradient}
 _NAMED = {"gate": GATES, "likelihood": LIKELIHOODS, "solver": SOLVERS}

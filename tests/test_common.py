@@ -28,6 +28,7 @@ MODELS = [
     MoERegressor(),
     MoERegressor(n_experts=2),
     MoERegressor(n_experts=2, top_k=1),
+    MoERegressor(n_experts=2, gate="gaussian"),
     MoERegressor(DecisionTreeRegressor(max_depth=3), n_experts=2, max_iter=10),
     MoERegressor([("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=3))], max_iter=10),
     MoERegressor(n_experts=2, combine="log_pool"),

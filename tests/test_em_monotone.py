@@ -122,6 +122,14 @@ def test_em_climbs_with_more_columns_than_gram_matrices_allow(task, sparse):
     climb(data, parts, responsibilities(60, 20), max_iter=4)
 
 
+def test_em_climbs_where_the_gate_sees_many_more_columns_than_the_experts():
+    """Blocks are as long as the experts' columns allow, longer than the gate's would be."""
+    X, y = regression(0, n=1500, d=100)
+    data = regression_data(X[:, :1], y, gate_X=X)
+    assert data.X.slices()[0].stop > data.gate_X.slices()[0].stop
+    climb(data, linear_parts(data, 2), responsibilities(1500, 2), max_iter=2)
+
+
 def test_em_climbs_where_columns_repeat_and_some_are_constant():
     X, y = regression(0, n=100)
     data = regression_data(np.column_stack([X, X[:, 0], np.ones(100)]), y)

@@ -192,3 +192,31 @@ def test_top_k_gives_impossible_experts_no_weight():
 def test_unknown_device_is_not_taken_for_the_cpu():
     with pytest.raises(KeyError):
         get_ops("abacus")
+
+
+# -- densities of blocks ------------------------------------------------------------------------
+
+
+def test_half_squares_are_subtracted():
+    values, out = random_logs(0, n=40)[0].T.copy(), np.arange(40.0)
+    ops.subtract_half_squares(values, out)
+    assert_allclose(out, [i - sum(v * v for v in values[:, i]) / 2 for i in range(40)])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_diagonal_scores_equal_naive(dtype):
+    rng = np.random.RandomState(0)
+    Z, slope, shift = rng.normal(size=(20, 6)).astype(dtype), *rng.normal(size=(2, 3, 4))
+    out = np.empty((3, 20))
+    ops.diagonal_scores(Z, slope, shift, np.arange(3.0), out)
+    for k, i in np.ndindex(3, 20):
+        errors = [slope[k, j] * Z[i, j] - shift[k, j] for j in range(4)]
+        assert_allclose(out[k, i], k - sum(error**2 for error in errors) / 2, rtol=1e-12)
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e3])
+def test_log_evidence_equals_naive(spread):
+    scores = spread * random_logs(1)[1]
+    weight = np.random.RandomState(0).uniform(size=len(scores))
+    found = ops.sum_log_evidence(scores.T.copy(), weight, np.empty((2, len(scores))))
+    assert_allclose(found, sum(w * naive.logsumexp(row) for w, row in zip(weight, scores)))

@@ -17,6 +17,7 @@ from .blocks import (  # the rest of this device's operations
     standardise,
     tiled_grams,
 )
+from .densities import diagonal_scores, subtract_half_squares, sum_log_evidence
 from .distribution import normal_mixture_quantile
 from .information import categorical_information, information_weights, pair_products
 from .prediction import (
@@ -37,6 +38,7 @@ __all__ = [
     "csr_backward",
     "csr_forward",
     "csr_weighted_grams",
+    "diagonal_scores",
     "e_step",
     "gate_weights",
     "gaussian_block",
@@ -48,6 +50,8 @@ __all__ = [
     "pair_products",
     "routed_linear",
     "standardise",
+    "subtract_half_squares",
+    "sum_log_evidence",
     "tiled_grams",
     "top_k",
     "top_one",

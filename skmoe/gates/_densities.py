@@ -1,0 +1,95 @@
+"""Normal laws of several experts: factors of covariances, and densities of blocks.
+
+Factors are standard deviations (K, q) or lower Cholesky factors (K or 1, q, q). A scorer
+is made for one sweep, serves one thread, and writes (K, m) from a block (m, width) of
+standardised rows with its column of ones and padding. Coordinates are ``basis' z``.
+"""
+
+import numpy as np
+
+from .._ops import get_ops
+
+# Logarithms of standard deviations stay within this, so that none over- or underflows.
+_LARGEST_LOG = 30.0
+
+
+def diagonal(factor):
+    """Return a view of the diagonals (K, q) of factors."""
+    return factor if factor.ndim == 2 else np.einsum("kii->ki", factor)
+
+
+def half_log_det(factor):
+    """Half the log determinants of the covariances: (K,)."""
+    return np.log(diagonal(factor)).sum(axis=1)
+
+
+def free_values(factor):
+    """Return factors as numbers without constraints, flat: logarithms on the diagonal."""
+    factor = factor.copy()
+    diagonal(factor)[:] = np.log(diagonal(factor))
+    return (factor if factor.ndim == 2 else factor[_lower(factor)]).ravel()
+
+
+def from_free_values(values, factor):
+    """Inverse of `free_values`; ``factor`` gives the shape."""
+    new = np.zeros_like(factor)
+    if factor.ndim == 2:
+        new[:] = values.reshape(factor.shape)
+    else:
+        new[_lower(factor)] = values.reshape(len(factor), -1)
+    diagonal(new)[:] = np.exp(np.clip(diagonal(new), -_LARGEST_LOG, _LARGEST_LOG))
+    return new
+
+
+def _lower(factor):
+    return (slice(None), *np.tril_indices(factor.shape[1]))
+
+
+class FullScorer:
+    """Rows whitened by each expert's covariance, one product per expert."""
+
+    def __init__(self, basis, mean, inverse, constant, width):
+        self.ops, self.constant = get_ops(), constant
+        # u to (u - mean) whitened, from the block with its column of ones
+        self.packed = np.zeros((len(mean), basis.shape[1], width))
+        self.packed[:, :, : len(basis)] = inverse @ basis.T
+        self.packed[:, :, len(basis)] = -np.einsum("kij,kj->ki", inverse, mean)
+
+    def __call__(self, block, out):
+        block = block.astype(np.float64, copy=False)
+        whitened = np.empty((self.packed.shape[1], len(block)))
+        for packed, constant, scores in zip(self.packed, self.constant, out):
+            np.matmul(packed, block.T, out=whitened)
+            scores[:] = constant
+            self.ops.subtract_half_squares(whitened, scores)
+
+
+class SharedScorer:
+    """Rows whitened once; scores are linear but for what experts have in common."""
+
+    def __init__(self, basis, mean, inverse, constant, width):
+        self.ops = get_ops()
+        self.packed = np.zeros((basis.shape[1], width))
+        self.packed[:, : len(basis)] = inverse[0] @ basis.T
+        self.centers = mean @ inverse[0].T
+        self.constant = constant - 0.5 * np.square(self.centers).sum(axis=1)
+
+    def __call__(self, block, out):
+        whitened = self.packed @ block.T.astype(np.float64, copy=False)
+        common = np.zeros(len(block))
+        self.ops.subtract_half_squares(whitened, common)
+        np.matmul(self.centers, whitened, out=out)
+        out += self.constant[:, None]
+        out += common
+
+
+class DiagonalScorer:
+    """Each column on its own."""
+
+    def __init__(self, basis, mean, inverse, constant):
+        self.ops, self.constant = get_ops(), constant
+        self.slope = inverse @ basis.T
+        self.shift = (mean * inverse) @ (basis.T > 0)
+
+    def __call__(self, block, out):
+        self.ops.diagonal_scores(block, self.slope, self.shift, self.constant, out)
