@@ -31,7 +31,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         ``predict_proba`` have their scores turned into probabilities.
     n_experts : int, default=None
         None means 4 for a template, and the length of a list.
-    gate : {"softmax"}, gate, classifier or Pipeline, default="softmax"
+    gate : {"softmax", "gaussian", "hierarchical"}, gate, classifier or Pipeline, default="softmax"
         As in `MoERegressor`.
     solver : {"auto", "em", "gradient"} or solver, default="auto"
         "em": expectation maximisation, for any experts. "gradient": L-BFGS on gate and
@@ -95,7 +95,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     load_ : ndarray of shape (n_experts,)
         Share of the training weight whose most probable expert is k.
     objective_ : float
-        Penalised mean log-likelihood at the kept iterate.
+        Penalised mean log-likelihood at the kept iterate, with the log evidence of the
+        features where the gate is Gaussian.
     n_iter_ : int
         Iterations of the run that was kept.
     converged_ : bool

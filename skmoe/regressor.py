@@ -30,8 +30,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
         will do; those without ``sample_weight`` get weighted resamples of the rows.
     n_experts : int, default=None
         None means 4 for a template, and the length of a list.
-    gate : {"softmax"}, gate, classifier or Pipeline, default="softmax"
-        Such as ``SoftmaxGate(alpha=1e-3)``; any object with ``fit(X, resp,
+    gate : {"softmax", "gaussian", "hierarchical"}, gate, classifier or Pipeline, default="softmax"
+        A name, a gate such as ``SoftmaxGate(alpha=1e-3)``, any object with ``fit(X, resp,
         sample_weight)`` and ``log_proba(X)``. A scikit-learn classifier with
         ``predict_proba`` becomes a `skmoe.gates.ClassifierGate`. A pipeline may end in
         either; its transformers are fitted to the gate's columns, without a target.
@@ -107,7 +107,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
         Share of the training weight whose most probable expert is k.
     objective_ : float
         Penalised mean log-likelihood at the kept iterate, target in units of its
-        standard deviation.
+        standard deviation; with the log evidence of the features where the gate is
+        Gaussian.
     n_iter_ : int
         Iterations of the run that was kept.
     converged_ : bool

@@ -212,6 +212,16 @@ def test_resumed_keeps_the_densities(covariance):
     assert_allclose(in_given_units, gate.log_evidence(X) - np.log(gate.scale_).sum(), atol=1e-9)
 
 
+@pytest.mark.parametrize("covariance", COVARIANCES)
+def test_selected_experts_keep_their_densities(covariance):
+    X, resp = regression(0, n=50)[0], responsibilities(50, 4)
+    gate = GaussianGate(covariance).fit(X, resp)
+    expected = naive.log_softmax(gate.log_proba(X)[:, [0, 3]])
+    assert_allclose(gate.selected([0, 3]).log_proba(X), expected, atol=1e-10)
+    assert gate.n_experts_ == 4
+    assert not hasattr(GaussianGate(covariance).selected([0]), "n_experts_")
+
+
 def test_the_gate_is_an_estimator():
     X, resp = regression(0, n=50)[0], responsibilities(50, 2)
     gate = GaussianGate("diag", prior=2.0).fit(X, resp)

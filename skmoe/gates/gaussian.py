@@ -289,6 +289,15 @@ class GaussianGate(BaseEstimator):
         gate.mean_, gate.scale_ = view.center, view.scale
         return gate
 
+    def selected(self, kept):
+        """A copy with some of the experts; their probabilities sum to one again."""
+        gate = copy.copy(self)
+        if hasattr(self, "_factor"):
+            gate._log_pi, gate._mean = log_softmax(self._log_pi[kept]), self._mean[kept]
+            gate._factor = self._factor if self.covariance == "shared" else self._factor[kept]
+            gate.n_experts_ = len(kept)
+        return gate
+
     @property
     def proba_(self):
         """Probability of each expert before the features are seen, (n_experts,)."""
