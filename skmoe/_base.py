@@ -12,10 +12,13 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
 
 from ._combine import RULES, check_combine
+from ._comparison import InformationCriteria
+from ._criteria import count_parameters
 from ._door import enter
 from ._em import load
 from ._fit import Parts
 from ._gating import resolve_gate
+from ._growth import ChoosesExperts
 from ._health import fingerprint
 from ._picture import visual_block
 from ._predict import MixturePredictions
@@ -34,14 +37,16 @@ from .experts.estimators import (
     accepts_nan,
     accepts_sparse,
 )
+from .selection import Grow
 
 
-class BaseMoE(Training, MixturePredictions, _BaseComposition):
+class BaseMoE(Training, ChoosesExperts, InformationCriteria, MixturePredictions, _BaseComposition):
     """What `MoERegressor` and `MoEClassifier` share."""
 
     _parameter_constraints = {
         "experts": [None, list, object],
-        "n_experts": [Interval(Integral, 1, None, closed="left"), None],
+        "n_experts": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"}), Grow, None],
+        "max_experts": [Interval(Integral, 1, None, closed="left")],
         "gate": [
             StrOptions(set(GATES)),
             HasMethods(["fit", "log_proba"]),
@@ -145,20 +150,26 @@ class BaseMoE(Training, MixturePredictions, _BaseComposition):
         plan = plan_experts(self.experts, self.n_experts, is_classifier(self), gate)
         if isinstance(self.experts, list):
             check_names(plan.names, self._get_param_names())
-        check_top_k(self.top_k, plan.n_experts)
+        check_top_k(self.top_k, plan.n_experts if plan.growth is None else self.max_experts)
         likelihood = self._resolve_likelihood()
         check_combine(self.combine, likelihood, is_classifier(self))
         solver = self._resolve_solver(plan, gate)
+        criterion = self._check_growth(plan, gate, likelihood)
         door = enter(self, plan, gating, X, y, sample_weight)
         rng = check_random_state(self.random_state)
         gating.seed(rng)
         given = self._given_start(door, X, y, plan.n_experts, rng)
         data = self._fit_data(door, gating, plan)
-        form, last = self._form(data, plan, gate, likelihood), None
+        form, last, grown = self._form(data, plan, gate, likelihood), None, None
         if self.warm_start and getattr(self, "_fitted_form", None) == form:
+            plan = plan if plan.growth is None else plan.sized(self.n_experts_)
             last, given = self._resumed(data, plan, gate, likelihood)
+        elif plan.growth is not None:
+            plan, last, given, grown = self._choose_experts(
+                data, plan, gate, likelihood, solver, criterion, rng
+            )
         train = self._fit_foreign if plan.linear is None else self._fit_linear
-        data, result = train(data, plan, gate, likelihood, solver, last, given, rng)
+        data, result = train(data, plan, gate, likelihood, solver, last, given, rng, grown)
         self.solver_, self._gating = solver, gating
         self._fitted_form = form if result.experts.n_experts == plan.n_experts else None
         self._publish(door, data, plan, result)
@@ -178,7 +189,10 @@ class BaseMoE(Training, MixturePredictions, _BaseComposition):
                 )
         self.expert_names_ = list(getattr(result.experts, "names", plan.names))
         self.n_experts_, self._n_planned = result.experts.n_experts, plan.n_experts
+        self.n_parameters_ = count_parameters(self._parts)
         self.dropped_experts_ = getattr(result.experts, "dropped", {})
+        if plan.growth is None:
+            vars(self).pop("path_", None)
         self.objective_ = result.objective
         self.n_iter_, self.converged_ = result.n_iter, result.converged
         self.history_ = result.history

@@ -151,8 +151,9 @@ class MixturePredictions:
         """Experts per row, or None for all; ``top_k`` may have been set after `fit`."""
         if self.top_k is None:
             return None
-        # Experts that failed or were removed are no mistake in `top_k`.
-        check_top_k(self.top_k, max(self.n_experts_, self._n_planned))
+        # Experts that failed, were removed or not chosen are no mistake in `top_k`.
+        planned = self.top_k if hasattr(self, "path_") else self._n_planned
+        check_top_k(self.top_k, max(self.n_experts_, planned))
         return None if self.top_k >= self.n_experts_ else int(self.top_k)
 
     @property

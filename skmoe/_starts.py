@@ -32,7 +32,9 @@ def start_kinds(init, n_init):
     return (first + ["random"] * n_init)[:n_init]
 
 
-def fit_from_starts(data, make_parts, n_experts, kinds, new_monitor, rng, fit=fit_em):
+def fit_from_starts(
+    data, make_parts, n_experts, kinds, new_monitor, rng, fit=fit_em, *, grown=None
+):
     """Fit from every start and return the result with the highest objective.
 
     Parameters
@@ -48,6 +50,8 @@ def fit_from_starts(data, make_parts, n_experts, kinds, new_monitor, rng, fit=fi
     rng : numpy.random.RandomState
     fit : callable, default=fit_em
         Trainer: ``fit(data, parts, monitor, resp) -> FitResult``.
+    grown : FitResult, default=None
+        Of a path that reached ``n_experts``; takes the place of the grown start.
 
     Returns
     -------
@@ -55,16 +59,30 @@ def fit_from_starts(data, make_parts, n_experts, kinds, new_monitor, rng, fit=fi
     """
     if n_experts == 1:
         return run(fit, data, make_parts(1), new_monitor(""), np.ones((len(data.y), 1)))
-    begun = [_begin(kind, data, make_parts, n_experts, rng, fit) for kind in kinds]
+    begun = [] if grown is None else [resume(data, grown)]
+    rest = kinds if grown is None else _others(kinds)
+    begun += [_begin(kind, data, make_parts, n_experts, rng, fit) for kind in rest]
     if len(begun) > _FINALISTS:
         heats = [fit(data, parts, Monitor(1e-6, _RACE_ITER), resp) for parts, resp in begun]
         heats.sort(key=lambda result: -result.objective)
-        begun = [_resume(data, result) for result in heats[:_FINALISTS]]
+        begun = [resume(data, result) for result in heats[:_FINALISTS]]
     results = []
     for number, (parts, resp) in enumerate(begun):
         label = f"start {number + 1}/{len(begun)}  " if len(begun) > 1 else ""
         results.append(run(fit, data, parts, new_monitor(label), resp))
     return max(results, key=lambda result: result.objective)
+
+
+def can_grow(data, gate):
+    """Whether the fit itself can be grown, or only a linear surrogate of it."""
+    own = hasattr(gate, "block_coef") or hasattr(gate, "updated")
+    return isinstance(data.gate_X, Design) and own
+
+
+def _others(kinds):
+    """The starts that are left, as many in all, where the grown one is there already."""
+    rest = [kind for kind in kinds if kind != "grown"]
+    return rest[: len(kinds) - 1]
 
 
 def run(fit, data, parts, monitor, resp):
@@ -79,12 +97,13 @@ def run(fit, data, parts, monitor, resp):
 
 def _begin(kind, data, make_parts, n_experts, rng, fit):
     if kind == "grown":
-        return _resume(data, grow(data, make_parts, n_experts, fit))
+        return resume(data, grow(data, make_parts, n_experts, fit))
     start = kmeans_start if kind == "kmeans" else random_start
     return make_parts(n_experts), start(data.gate_X, data.weight, n_experts, rng)
 
 
-def _resume(data, result):
+def resume(data, result):
+    """Parts and responsibilities from which a fit goes on."""
     parts = Parts(result.gate, result.experts, result.likelihood).keep()
     return parts, posterior(data, parts)[0]
 
@@ -104,6 +123,36 @@ def one_expert_variance(data):
     return np.maximum(data.weight @ squares / data.total_weight, 1e-8 * spread)
 
 
+def surrogate(data, likelihood):
+    """Data and parts of a linear mixture in the place of any other.
+
+    Parameters
+    ----------
+    data : FitData
+    likelihood : likelihood
+
+    Returns
+    -------
+    linear : FitData
+    make_parts : callable
+        ``make_parts(n_experts) -> Parts``.
+    """
+    view = data.gate_X if data.start_X is None else data.start_X
+    expert_view = data.X if isinstance(data.X, Design) else view
+    linear = replace(data, gate_X=view, X=expert_view, folds=None)
+
+    def make_parts(n):
+        return linear_parts(linear, LinearExpert(), SoftmaxGate(), likelihood, n)
+
+    return linear, make_parts
+
+
+def linear_parts(data, template, gate, likelihood, n_experts):
+    """Started parts of a mixture of linear experts, with an unfitted gate."""
+    experts = template.collection(n_experts, data.n_classes).start(data)
+    return Parts(gate, experts, likelihood.start(data, n_experts))
+
+
 def surrogate_start(data, gate, likelihood, n_experts, kinds, rng):
     """Responsibilities for any experts and gate, handed over by linear ones.
 
@@ -120,22 +169,16 @@ def surrogate_start(data, gate, likelihood, n_experts, kinds, rng):
     -------
     ndarray of shape (n, n_experts)
     """
-    view = data.gate_X if data.start_X is None else data.start_X
-    expert_view = data.X if isinstance(data.X, Design) else view
-    linear = replace(data, gate_X=view, X=expert_view, folds=None)
-
-    def make_parts(n):
-        experts = LinearExpert().collection(n, data.n_classes).start(linear)
-        return Parts(SoftmaxGate(), experts, likelihood.start(linear, n))
+    linear, make_parts = surrogate(data, likelihood)
 
     def new_monitor(label):
         return Monitor(_SURROGATE_TOL, _SURROGATE_ITER)
 
     result = fit_from_starts(linear, make_parts, n_experts, kinds, new_monitor, rng, fit_joint)
-    resp = _resume(linear, result)[1]
+    resp = resume(linear, result)[1]
     if not hasattr(gate, "order_experts"):
         return resp
-    return np.ascontiguousarray(resp[:, gate.order_experts(view, resp, data.weight)])
+    return np.ascontiguousarray(resp[:, gate.order_experts(linear.gate_X, resp, data.weight)])
 
 
 def refit_experts(data, result):

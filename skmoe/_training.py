@@ -10,7 +10,9 @@ from ._design import Design
 from ._fit import FitData, Monitor, Parts
 from ._path import posterior
 from ._starts import (
+    can_grow,
     fit_from_starts,
+    linear_parts,
     one_expert_variance,
     optimism,
     refit_experts,
@@ -25,7 +27,7 @@ from .solvers import EM, Gradient
 
 # Optimism per row above which responsibilities are computed out of fold.
 _MAX_OPTIMISM = 0.05
-_AUTO_FOLDS = 3
+AUTO_FOLDS = 3
 _LARGEST_SEED = np.iinfo(np.int32).max
 
 
@@ -80,7 +82,8 @@ class Training:
         classes = self.classes_.tolist() if data.n_classes else None
         widths = data.gate_X.shape[1], data.X.shape[1]
         kinds = type(gate), type(likelihood), plan.linear is None
-        return plan.n_experts, widths, n_outputs, classes, kinds
+        growth = plan.growth and (str(plan.growth), self.max_experts)
+        return growth or plan.n_experts, widths, n_outputs, classes, kinds
 
     def _resumed(self, data, plan, gate, likelihood):
         """The last fit's parts, in terms of the present data and settings."""
@@ -129,12 +132,11 @@ class Training:
             )
         return solver
 
-    def _fit_linear(self, data, plan, gate, likelihood, solver, last, given, rng):
+    def _fit_linear(self, data, plan, gate, likelihood, solver, last, given, rng, grown):
         n_experts = plan.n_experts
 
         def make_parts(n):
-            experts = plan.linear.collection(n, data.n_classes).start(data)
-            return Parts(gate, experts, likelihood.start(data, n))
+            return linear_parts(data, plan.linear, gate, likelihood, n)
 
         def new_monitor(label):
             # Out-of-fold probabilities of a gate rise and fall, as those of experts do.
@@ -146,27 +148,17 @@ class Training:
         with single_blas:
             if given is None:
                 kinds = start_kinds(self.init, self.n_init)
-                own = hasattr(gate, "block_coef") or hasattr(gate, "updated")
-                if isinstance(data.gate_X, Design) and own:
-                    return data, fit_from_starts(
-                        data, make_parts, n_experts, kinds, new_monitor, rng, solver.fit
-                    )
+                if can_grow(data, gate):
+                    how = (kinds, new_monitor, rng, solver.fit)
+                    return data, fit_from_starts(data, make_parts, n_experts, *how, grown=grown)
                 # Starts are looked for with a softmax gate, and handed over.
                 given = surrogate_start(data, gate, likelihood, n_experts, kinds, rng)
             parts = make_parts(n_experts) if last is None else last
             return data, run(solver.fit, data, parts, new_monitor(""), given)
 
-    def _fit_foreign(self, data, plan, gate, likelihood, solver, last, given, rng):
+    def _fit_foreign(self, data, plan, gate, likelihood, solver, last, given, rng, grown):
         n_experts = plan.n_experts
-        experts = EstimatorExperts(
-            plan.templates,
-            plan.names,
-            classes=getattr(self, "classes_", None) if data.n_classes else None,
-            single_output=data.y.ndim == 1 or data.y.shape[1] == 1,
-            random_state=rng.randint(_LARGEST_SEED),
-            n_jobs=self.n_jobs,
-            on_error=self.on_expert_error,
-        )
+        experts = self._foreign_experts(data, plan, rng.randint(_LARGEST_SEED))
         fold_seed = rng.randint(_LARGEST_SEED)
         folds = self._folds(data, plan, fold_seed)
         parts, resp = Parts(gate, experts, likelihood.start(data, n_experts)), given
@@ -185,6 +177,17 @@ class Training:
             result = refit_experts(replace(data, folds=None), result)
         return data, result
 
+    def _foreign_experts(self, data, plan, seed):
+        return EstimatorExperts(
+            plan.templates,
+            plan.names,
+            classes=getattr(self, "classes_", None) if data.n_classes else None,
+            single_output=data.y.ndim == 1 or data.y.shape[1] == 1,
+            random_state=seed,
+            n_jobs=self.n_jobs,
+            on_error=self.on_expert_error,
+        )
+
     def _tolerance(self, crossed):
         return self.tol if self.tol is not None else (1e-3 if crossed else 1e-5)
 
@@ -192,9 +195,9 @@ class Training:
         """Folds that ``cross_fit`` asks for or may want; None if there are none."""
         frozen = all(isinstance(template, FrozenEstimator) for template in plan.templates)
         automatic, n_rows = self.cross_fit == "auto", len(data.weight)
-        if self.cross_fit is None or frozen or (automatic and n_rows < 2 * _AUTO_FOLDS):
+        if self.cross_fit is None or frozen or (automatic and n_rows < 2 * AUTO_FOLDS):
             return None
-        wanted = _AUTO_FOLDS if automatic else self.cross_fit
+        wanted = AUTO_FOLDS if automatic else self.cross_fit
         return make_folds(data.y, n_rows, wanted, seed, data.n_classes)
 
     def _with_folds(self, data, folds, parts, resp):

@@ -1,6 +1,6 @@
 """Checks at the door: parameters become parts, and errors name the cure."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,6 +11,7 @@ from sklearn.utils.validation import _num_samples
 from .experts.linear import LinearExpert
 from .gates import GaussianGate, HierarchicalGate, SoftmaxGate
 from .likelihoods import Gaussian
+from .selection import Grow
 from .solvers import EM, Gradient
 
 DEFAULT_N_EXPERTS = 4
@@ -37,16 +38,24 @@ class ExpertPlan:
         One per foreign expert.
     names : list of str
         One per expert.
+    growth : Grow or None
+        How to choose the number of experts; there is one as long as none is chosen.
     """
 
     linear: LinearExpert | None
     templates: list = field(default_factory=list)
     names: list = field(default_factory=list)
+    growth: Grow | None = None
 
     @property
     def n_experts(self):
         """Number of experts."""
         return len(self.names)
+
+    def sized(self, n_experts):
+        """The plan with another number of experts of its template."""
+        names = [f"expert_{k}" for k in range(n_experts)]
+        return replace(self, templates=self.templates[:1] * n_experts, names=names)
 
 
 def plan_experts(experts, n_experts, classify, gate=None):
@@ -55,7 +64,7 @@ def plan_experts(experts, n_experts, classify, gate=None):
     Parameters
     ----------
     experts : None, estimator or list of (name, estimator)
-    n_experts : int or None
+    n_experts : int, "auto", Grow or None
     classify : bool
     gate : gate, default=None
         Its ``count_experts()``, where it has that, decides the number of experts.
@@ -64,20 +73,35 @@ def plan_experts(experts, n_experts, classify, gate=None):
     -------
     ExpertPlan
     """
+    growth = Grow() if n_experts == "auto" else n_experts if isinstance(n_experts, Grow) else None
+    if growth is not None:
+        growth._validate_params()
+        n_experts = None
+        if isinstance(experts, list):
+            raise ValueError(
+                "n_experts='auto' chooses how often to clone a template, but experts is a list; "
+                "leave n_experts out, or give one estimator as experts."
+            )
     if isinstance(experts, tuple):
         raise TypeError("experts is a tuple; give a list of (name, estimator) pairs.")
     if hasattr(gate, "count_experts"):
+        if growth is not None:
+            raise ValueError(
+                f"n_experts='auto' contradicts gate={gate!r}, which is made for "
+                f"{gate.count_experts()} experts; leave n_experts out, or change the gate."
+            )
         n_experts = _count_by_gate(gate, experts, n_experts)
     if isinstance(experts, list):
         return _plan_list(experts, n_experts, classify)
     n_experts = DEFAULT_N_EXPERTS if n_experts is None else int(n_experts)
+    n_experts = n_experts if growth is None else 1
     names = [f"expert_{k}" for k in range(n_experts)]
     if experts is None or isinstance(experts, LinearExpert):
         linear = LinearExpert() if experts is None else experts
         linear._validate_params()
-        return ExpertPlan(linear, [], names)
+        return ExpertPlan(linear, [], names, growth)
     _check_expert(experts, "experts", classify)
-    return ExpertPlan(None, [experts] * n_experts, names)
+    return ExpertPlan(None, [experts] * n_experts, names, growth)
 
 
 def _count_by_gate(gate, experts, n_experts):
@@ -219,6 +243,8 @@ def resolve_nested(estimator, params):
         value, known = getattr(estimator, prefix, None), _NAMED.get(prefix, {})
         if prefix == "experts" and value is None:
             estimator.experts = LinearExpert()
+        elif prefix == "n_experts" and value == "auto":
+            estimator.n_experts = Grow()
         elif isinstance(value, str) and value in known:
             setattr(estimator, prefix, known[value]())
 

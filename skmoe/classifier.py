@@ -29,8 +29,13 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         times. A list: one expert each. Any scikit-learn classifier will do; those
         without ``sample_weight`` get weighted resamples of the rows, those without
         ``predict_proba`` have their scores turned into probabilities.
-    n_experts : int, default=None
-        None means 4 for a template, and the length of a list.
+    n_experts : int, "auto", Grow or None, default=None
+        None means 4 for a template, and the length of a list. "auto" chooses the number
+        for a template, from one to ``max_experts``: by the Bayesian information criterion
+        for linear experts, by out-of-fold log-likelihood for other ones. Other criteria:
+        `skmoe.selection.Grow`.
+    max_experts : int, default=10
+        Largest number that ``n_experts="auto"`` tries; not used otherwise.
     gate : {"softmax", "gaussian", "hierarchical"}, gate, classifier or Pipeline, default="softmax"
         As in `MoERegressor`.
     solver : {"auto", "em", "gradient"} or solver, default="auto"
@@ -63,7 +68,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     class_weight : dict, "balanced" or None, default=None
         Factors of the sample weights by class, as in scikit-learn's classifiers.
     warm_start : bool, default=False
-        Start from the last fit if it had as many experts, features and classes.
+        Start from the last fit if it had as many experts, features and classes. With
+        ``n_experts="auto"`` the number that was chosen first is kept.
     on_expert_error : {"raise", "drop"}, default="raise"
         What to do with an expert other than a linear one that fails. "drop" leaves one
         that fails in training out of the model, with a warning, and trains the rest; one
@@ -92,6 +98,12 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     dropped_experts_ : dict of str to str
         Names of experts that failed in training, and their errors; see
         ``on_expert_error``.
+    n_parameters_ : int or None
+        Number of free parameters; None where a part, such as an expert that is not
+        linear, does not tell.
+    path_ : DataFrame
+        With ``n_experts="auto"`` only: a row per number that was tried, as in
+        `skmoe.selection.Grow`.
     load_ : ndarray of shape (n_experts,)
         Share of the training weight whose most probable expert is k.
     objective_ : float
@@ -139,6 +151,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         experts=None,
         n_experts=None,
         *,
+        max_experts=10,
         gate="softmax",
         solver="auto",
         gate_features=None,
@@ -159,6 +172,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     ):
         self.experts = experts
         self.n_experts = n_experts
+        self.max_experts = max_experts
         self.gate = gate
         self.solver = solver
         self.gate_features = gate_features

@@ -28,8 +28,13 @@ class MoERegressor(RegressorMixin, BaseMoE):
         None: linear experts (`skmoe.experts.LinearExpert`). An estimator: a template,
         cloned ``n_experts`` times. A list: one expert each. Any scikit-learn regressor
         will do; those without ``sample_weight`` get weighted resamples of the rows.
-    n_experts : int, default=None
-        None means 4 for a template, and the length of a list.
+    n_experts : int, "auto", Grow or None, default=None
+        None means 4 for a template, and the length of a list. "auto" chooses the number
+        for a template, from one to ``max_experts``: by the Bayesian information criterion
+        for linear experts, by out-of-fold log-likelihood for other ones. Other criteria:
+        `skmoe.selection.Grow`.
+    max_experts : int, default=10
+        Largest number that ``n_experts="auto"`` tries; not used otherwise.
     gate : {"softmax", "gaussian", "hierarchical"}, gate, classifier or Pipeline, default="softmax"
         A name, a gate such as ``SoftmaxGate(alpha=1e-3)``, any object with ``fit(X, resp,
         sample_weight)`` and ``log_proba(X)``. A scikit-learn classifier with
@@ -74,7 +79,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
         Smallest rise of the objective (mean log-likelihood per row, target in units of
         its standard deviation) that counts. None: 1e-5, or 1e-3 with ``cross_fit``.
     warm_start : bool, default=False
-        Start from the last fit if it had as many experts and features.
+        Start from the last fit if it had as many experts and features. With
+        ``n_experts="auto"`` the number that was chosen first is kept.
     on_expert_error : {"raise", "drop"}, default="raise"
         What to do with an expert other than a linear one that fails. "drop" leaves one
         that fails in training out of the model, with a warning, and trains the rest; one
@@ -103,6 +109,12 @@ class MoERegressor(RegressorMixin, BaseMoE):
     dropped_experts_ : dict of str to str
         Names of experts that failed in training, and their errors; see
         ``on_expert_error``.
+    n_parameters_ : int or None
+        Number of free parameters; None where a part, such as an expert that is not
+        linear, does not tell.
+    path_ : DataFrame
+        With ``n_experts="auto"`` only: a row per number that was tried, as in
+        `skmoe.selection.Grow`.
     load_ : ndarray of shape (n_experts,)
         Share of the training weight whose most probable expert is k.
     objective_ : float
@@ -157,6 +169,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
         experts=None,
         n_experts=None,
         *,
+        max_experts=10,
         gate="softmax",
         likelihood="gaussian",
         solver="auto",
@@ -177,6 +190,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
     ):
         self.experts = experts
         self.n_experts = n_experts
+        self.max_experts = max_experts
         self.gate = gate
         self.likelihood = likelihood
         self.solver = solver

@@ -236,8 +236,10 @@ class LinearExperts(CoefficientExperts):
         return squares
 
     def n_parameters(self):
-        """Number of coefficients."""
-        return self.coef.size
+        """Number of coefficients; slopes that an L1 penalty holds at zero are not counted."""
+        if not self.has_l1:
+            return self.coef.size
+        return np.count_nonzero(self.coef[:-1]) + self.coef[-1].size
 
     def published(self, classes=None):
         """The experts as fitted `LinearRegression` estimators."""

@@ -95,8 +95,14 @@ class MultinomialExperts(CoefficientExperts):
         return self.predict(data.X)
 
     def n_parameters(self):
-        """Number of free coefficients: the scores of one class may be held at zero."""
-        return self.coef[:, :, 1:].size
+        """Number of free coefficients: the scores of one class may be held at zero.
+
+        Slopes that an L1 penalty holds at zero are not counted.
+        """
+        free = self.coef[:, :, 1:]
+        if not self.has_l1:
+            return free.size
+        return min(np.count_nonzero(self.coef[:-1]), free[:-1].size) + free[-1].size
 
     def published(self, classes):
         """The experts as fitted `LogisticRegression` estimators."""

@@ -172,6 +172,18 @@ class SoftmaxGate(BaseEstimator):
         """What the objective loses to the penalty, per row of weight one."""
         return self._net.value(self._coef)
 
+    def n_parameters(self):
+        """Number of free coefficients: the logits of one expert may be held at zero.
+
+        Slopes that an L1 penalty holds at zero are not counted.
+        """
+        n_rows, n_experts = self._coef.shape
+        if not self.has_l1:
+            return n_rows * (n_experts - 1)
+        return (
+            min(np.count_nonzero(self._coef[:-1]), (n_rows - 1) * (n_experts - 1)) + n_experts - 1
+        )
+
     @property
     def coef_(self):
         """Slopes for features as given, of shape (n_experts, n_features)."""

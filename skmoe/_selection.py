@@ -1,0 +1,167 @@
+"""How many experts: fits along a grown path, and the number that a criterion prefers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import _safe_indexing
+
+from ._criteria import confusion, count_parameters, criteria
+from ._design import Design
+from ._fit import Monitor, Parts, objective_value
+from ._joint import fit_joint
+from ._path import _best_split, posterior
+from ._starts import resume, surrogate
+
+# A criterion compares fits: stages go on for longer than those of a mere start, or else
+# a split makes up for iterations that its parent lacked.
+STAGE_ITER, STAGE_TOL = 60, 1e-5
+COLUMNS = ["objective", "log_likelihood", "n_parameters", "aic", "bic", "icl", "cv"]
+
+
+def grown_path(data, make_parts, fit):
+    """Fits of one expert, two experts, and so on, each split from the one before.
+
+    Parameters
+    ----------
+    data : FitData
+        With views for gate and experts.
+    make_parts : callable
+        ``make_parts(n_experts) -> Parts``, started, with an unfitted gate.
+    fit : callable
+        ``fit(data, parts, monitor, resp) -> FitResult``.
+
+    Yields
+    ------
+    FitResult
+    """
+
+    def stage(data, parts, monitor, resp):
+        return fit(data, parts, Monitor(STAGE_TOL, STAGE_ITER, monitor.patience), resp)
+
+    n_experts, ones = 1, np.ones((len(data.y), 1))
+    result = stage(data, make_parts(1), Monitor(STAGE_TOL, STAGE_ITER), ones)
+    while True:
+        yield result
+        n_experts += 1
+        result = _best_split(data, make_parts(n_experts), result, stage)
+
+
+def surrogate_path(data, likelihood, fit_from):
+    """Fits of any parts, each begun from a linear mixture on a grown path.
+
+    Parameters
+    ----------
+    data : FitData
+    likelihood : likelihood
+    fit_from : callable
+        ``fit_from(resp) -> FitResult``, with responsibilities (n, K) to start from.
+
+    Yields
+    ------
+    FitResult
+        With one expert, two experts, and so on.
+    """
+    linear, make_parts = surrogate(data, likelihood)
+    for result in grown_path(linear, make_parts, fit_joint):
+        yield fit_from(resume(linear, result)[1])
+
+
+def in_sample(data, result):
+    """Log-likelihood and information criteria of a fit, where its parameters are counted."""
+    parts = Parts(result.gate, result.experts, result.likelihood)
+    resp, loglik = posterior(data, parts)
+    total = float(data.weight @ loglik)
+    row = {"objective": result.objective, "log_likelihood": total / data.total_weight}
+    n_parameters = count_parameters(parts)
+    if n_parameters is None:
+        return row
+    entropy = confusion(resp, data.weight)
+    return row | {
+        "n_parameters": n_parameters,
+        **criteria(total, entropy, n_parameters, data.total_weight),
+    }
+
+
+def out_of_fold(data, result):
+    """Log-likelihood at a fit whose experts predicted out of fold."""
+    parts = Parts(result.gate, result.experts, result.likelihood)
+    loglik = result.objective - objective_value(data, 0.0, parts)
+    return {"objective": result.objective, "cv": loglik}
+
+
+class HeldOut:
+    """Held-out log-likelihood of paths on the training parts of folds, step by step.
+
+    Parameters
+    ----------
+    data : FitData
+    folds : tuple of (train, test)
+    make_path : callable
+        ``make_path(data)`` yields a FitResult per number of experts.
+    """
+
+    def __init__(self, data, folds, make_path):
+        self._weight = data.total_weight
+        self._paths = [
+            (make_path(rows_of(data, train)), rows_of(data, test)) for train, test in folds
+        ]
+
+    def __call__(self):
+        """Mean log-likelihood per row at the next number of experts."""
+        total = 0.0
+        for path, test in self._paths:
+            result = next(path)
+            parts = Parts(result.gate, result.experts, result.likelihood)
+            total += test.weight @ posterior(test, parts)[1]
+        return float(total) / self._weight
+
+
+def rows_of(data, rows):
+    """Some rows of the data of a fit; scales stay those of all rows."""
+    gate_X = _take(data.gate_X, rows)
+    X = gate_X if data.X is data.gate_X else _take(data.X, rows)
+    start_X = gate_X if data.start_X is data.gate_X else _take(data.start_X, rows)
+    some = {"y": data.y[rows], "weight": data.weight[rows], "folds": None}
+    return replace(data, gate_X=gate_X, X=X, start_X=start_X, **some)
+
+
+def _take(X, rows):
+    return X.on(X.X[rows]) if isinstance(X, Design) else _safe_indexing(X, rows)
+
+
+def choose(path, judge, criterion, most, patience):
+    """Follow a path until a criterion has stopped falling.
+
+    Parameters
+    ----------
+    path : iterator of FitResult
+        With one expert, two experts, and so on.
+    judge : callable
+        ``judge(result) -> dict``, a row of the table.
+    criterion : {"bic", "icl", "cv"}
+        "cv" rises, the others fall.
+    most : int
+        Most experts.
+    patience : int
+        Steps without a better criterion after which the path ends.
+
+    Returns
+    -------
+    n_experts : int
+    result : FitResult
+    table : DataFrame
+    """
+    sign = 1.0 if criterion == "cv" else -1.0
+    rows, best, chosen, kept = [], -np.inf, 0, None
+    for n_experts in range(1, most + 1):
+        result = next(path)
+        rows.append({"n_experts": n_experts, **judge(result)})
+        value = sign * rows[-1][criterion]
+        if kept is None or value > best:
+            best, chosen, kept = value, n_experts, result
+        elif n_experts - chosen >= patience:
+            break
+    table = pd.DataFrame(rows, columns=["n_experts", *COLUMNS])
+    table["chosen"] = table["n_experts"] == chosen
+    return chosen, kept, table
