@@ -132,10 +132,14 @@ def _improve_gate(gate, data, resp):
 def _objective(data, parts, loglik):
     explained = np.isfinite(loglik)
     total = data.weight @ loglik if explained.all() else -np.inf
-    evidence = 0.0
-    if hasattr(parts.gate, "log_evidence"):
-        evidence = data.weight @ parts.gate.log_evidence(data.gate_X)
-    return objective_value(data, total, parts, evidence)
+    return objective_value(data, total, parts, evidence(data, parts.gate))
+
+
+def evidence(data, gate):
+    """Weighted sum of the log density that a gate gives the features; 0 where it gives none."""
+    if not hasattr(gate, "log_evidence"):
+        return 0.0
+    return data.weight @ gate.log_evidence(data.gate_X)
 
 
 def load(log_gate, weight):

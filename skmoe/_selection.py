@@ -8,6 +8,7 @@ from sklearn.utils import _safe_indexing
 
 from ._criteria import confusion, count_parameters, criteria
 from ._design import Design
+from ._em import evidence
 from ._fit import Monitor, Parts, objective_value
 from ._joint import fit_joint
 from ._path import _best_split, posterior
@@ -86,7 +87,8 @@ def in_sample(data, result):
 def out_of_fold(data, result):
     """Log-likelihood at a fit whose experts predicted out of fold."""
     parts = Parts(result.gate, result.experts, result.likelihood)
-    loglik = result.objective - objective_value(data, 0.0, parts)
+    rest = objective_value(data, 0.0, parts, evidence(data, parts.gate))
+    loglik = result.objective - rest
     return {"objective": result.objective, "cv": loglik}
 
 
