@@ -110,11 +110,17 @@ class Training:
                 raise TypeError(f"solver={solver!r} is no solver; try EM() or Gradient().")
         else:
             smooth = plan.linear is not None and hasattr(gate, "penalty_gradient")
+            smooth = smooth and not getattr(gate, "early_stopping", False)
             solver = SOLVERS["gradient" if smooth else "em"]()
         if isinstance(solver, Gradient) and plan.linear is None:
             raise ValueError(
                 f"solver={self.solver!r} trains linear experts only, but experts are "
                 f"{', '.join(type(t).__name__ for t in plan.templates)}; use solver='em'."
+            )
+        if isinstance(solver, Gradient) and getattr(gate, "early_stopping", False):
+            raise ValueError(
+                f"solver={self.solver!r} trains on all rows, but gate={gate!r} holds some out; "
+                f"use solver='em' or early_stopping=False."
             )
         if isinstance(solver, Gradient) and hasattr(gate, "updated"):
             raise ValueError(

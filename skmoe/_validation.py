@@ -9,7 +9,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import _num_samples
 
 from .experts.linear import LinearExpert
-from .gates import GaussianGate, HierarchicalGate, SoftmaxGate
+from .gates import GaussianGate, HierarchicalGate, MLPGate, SoftmaxGate
 from .likelihoods import Gaussian
 from .selection import Grow
 from .solvers import EM, Gradient
@@ -19,6 +19,7 @@ DEFAULT_N_EXPERTS = 4
 GATES = {
     "gaussian": GaussianGate,
     "hierarchical": HierarchicalGate,
+    "mlp": MLPGate,
     "softmax": SoftmaxGate,
 }
 LIKELIHOODS = {"gaussian": Gaussian}

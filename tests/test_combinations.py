@@ -16,7 +16,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe.experts import LinearExpert
-from skmoe.gates import HierarchicalGate, SoftmaxGate
+from skmoe.gates import HierarchicalGate, MLPGate, SoftmaxGate
 from skmoe.likelihoods import Gaussian
 from skmoe.solvers import EM, Gradient
 
@@ -38,6 +38,7 @@ GATES = {
     "strong ridge": SoftmaxGate(alpha=0.1),
     "hierarchical": HierarchicalGate(((2,), 1)),
     "gaussian": "gaussian",
+    "mlp": MLPGate((3,)),
 }
 # Gates that see columns as they are; with one choice of solver and weights.
 FOREIGN_GATES = {

@@ -10,7 +10,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe.gates import HierarchicalGate, SoftmaxGate
+from skmoe.gates import HierarchicalGate, MLPGate, SoftmaxGate
 
 pytestmark = [
     # The checks fit noise, on which a run may stop at max_iter.
@@ -35,12 +35,14 @@ MODELS = [
     MoERegressor(n_experts=2, combine="log_pool"),
     MoEClassifier(n_experts=2, combine="vote"),
     MoERegressor(gate=HierarchicalGate(((2,), 1))),
+    MoERegressor(n_experts=2, gate=MLPGate((4,))),
     MoEClassifier(),
     MoEClassifier(n_experts=2),
     MoEClassifier(n_experts=2, top_k=1),
     MoEClassifier(n_experts="auto", max_experts=3),
     MoEClassifier(TREE, n_experts=2, max_iter=10),
     MoEClassifier(gate=HierarchicalGate(((2,), 1)), max_iter=20),
+    MoEClassifier(n_experts=2, gate=MLPGate((4,)), max_iter=20),
     MoEClassifier([("logistic", LOGISTIC), ("tree", TREE)], max_iter=5),
 ]
 

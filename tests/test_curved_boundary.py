@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
 
 from skmoe import MoERegressor
-from skmoe.gates import SoftmaxGate
+from skmoe.gates import MLPGate, SoftmaxGate
 
 N = 3000
 
@@ -19,9 +19,9 @@ def circle(seed):
     return X, np.where(inside, 2 + X[:, 0], -2 - X[:, 1]) + 0.1 * rng.normal(size=N)
 
 
-def score(gate):
+def score(gate, **settings):
     """R2 on fresh rows."""
-    model = MoERegressor(n_experts=2, gate=gate, random_state=0).fit(*circle(0))
+    model = MoERegressor(n_experts=2, gate=gate, random_state=0, **settings).fit(*circle(0))
     return model.score(*circle(1))
 
 
@@ -38,3 +38,14 @@ GATES = {
 @pytest.mark.parametrize("gate", GATES)
 def test_flexible_gates_succeed(gate):
     assert score(GATES[gate]) > 0.95
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("solver", ["em", "gradient"])
+def test_the_mlp_gate_succeeds(solver, early_stopping):
+    gate = MLPGate((16,), early_stopping=early_stopping)
+    if early_stopping and solver == "gradient":
+        with pytest.raises(ValueError, match="holds some out"):
+            score(gate, solver=solver)
+    else:
+        assert score(gate, solver=solver, max_iter=600) > 0.95

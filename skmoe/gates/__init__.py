@@ -3,6 +3,7 @@
 from .classifier import ClassifierGate
 from .gaussian import GaussianGate
 from .hierarchical import HierarchicalGate
+from .mlp import MLPGate
 from .softmax import SoftmaxGate
 
-__all__ = ["ClassifierGate", "GaussianGate", "HierarchicalGate", "SoftmaxGate"]
+__all__ = ["ClassifierGate", "GaussianGate", "HierarchicalGate", "MLPGate", "SoftmaxGate"]
