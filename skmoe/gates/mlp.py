@@ -45,8 +45,9 @@ class MLPGate(BaseEstimator):
         held-out log-likelihood. For ``solver="em"``; the experts see all rows.
     validation_fraction : float, default=0.1
         Share of the rows that is held out.
-    n_iter_no_change : int, default=10
+    n_iter_no_change : int, default=30
         Iterations without a better held-out log-likelihood after which training stops.
+        Few stop EM early, too: a step of the gate that finds nothing better is none.
     random_state : int, RandomState instance or None, default=None
         Of the first weights and the rows held out. With None, a mixture hands down a
         seed of its own ``random_state``.
@@ -103,7 +104,7 @@ class MLPGate(BaseEstimator):
         tol=1e-6,
         early_stopping=False,
         validation_fraction=0.1,
-        n_iter_no_change=10,
+        n_iter_no_change=30,
         random_state=None,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -155,7 +156,8 @@ class MLPGate(BaseEstimator):
         if getattr(self, "n_experts_", None) != resp.shape[1]:
             return self._start(X, resp, sample_weight, min(_FIRST_ITER, self.max_iter))
         sample_weight = np.ones(len(resp)) if sample_weight is None else sample_weight
-        return self._descend(self._design(X), resp, sample_weight, _INNER_ITER, 1e-14)
+        max_iter = max(_INNER_ITER, self.n_iter_no_change) if self.early_stopping else _INNER_ITER
+        return self._descend(self._design(X), resp, sample_weight, max_iter, 1e-14)
 
     def log_proba(self, X):
         """Logarithm of the probability of each expert.
