@@ -9,6 +9,8 @@ from ._ops import get_ops
 # Rows of a block hold about this many numbers, so that block and products stay in cache.
 _BLOCK_NUMBERS = 65536
 _MIN_BLOCK, _MAX_BLOCK = 256, 8192
+# Systems up to this size are solved faster by a kernel than by calls of LAPACK.
+_SMALL_SYSTEM = 64
 
 
 class Design:
@@ -150,9 +152,11 @@ class BlockReader:
     design : Design
     most : int, default=None
         Rows of the largest block; by default those of ``design.slices()``.
+    exact : bool, default=False
+        Products in float64 whatever the precision of the data is.
     """
 
-    def __init__(self, design, most=None):
+    def __init__(self, design, most=None, exact=False):
         self.design = design
         self.ops = get_ops()
         if design.is_sparse:
@@ -163,7 +167,7 @@ class BlockReader:
         padding = self.ops.PADDING
         width = -(-design.shape[1] // padding) * padding
         # Products keep the precision of the data; sums of blocks are in float64.
-        self._single = design.X.dtype == np.float32
+        self._single = design.X.dtype == np.float32 and not exact
         dtype = np.float32 if self._single else np.float64
         self._buffer = aligned_empty((most, width), dtype)
         self._inverse_scale = 1.0 / design.scale
@@ -308,6 +312,29 @@ def _seen_blocks(X, size=4096):
     for start in range(0, X.shape[0], size):
         rows = slice(start, start + size)
         yield rows, ~np.isnan(X[rows])
+
+
+def solve_each(grams, diagonals, right):
+    """Solve many symmetric positive systems; minimum norm where one is singular.
+
+    Parameters
+    ----------
+    grams : ndarray of shape (S, D, D)
+    diagonals : ndarray of shape (S, D)
+        Added to the diagonals of the matrices.
+    right : ndarray of shape (S, D)
+
+    Returns
+    -------
+    ndarray of shape (S, D)
+    """
+    out, solved = np.empty(right.shape), np.zeros(len(right), dtype=bool)
+    if right.shape[1] <= _SMALL_SYSTEM:
+        right = np.ascontiguousarray(right)
+        get_ops().solve_blocks(grams, diagonals, right[:, :, None], out[:, :, None], solved)
+    for s in np.flatnonzero(~solved):
+        out[s] = solve_spd(grams[s] + np.diag(diagonals[s]), right[s][:, None])[:, 0]
+    return out
 
 
 def solve_spd(matrix, values):

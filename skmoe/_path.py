@@ -14,7 +14,6 @@ _MAX_ROWS, _MAX_COLUMNS = 2000, 24
 # Where there are more: how many of these are principal components, and how many the
 # steepest of the experts.
 _N_COMPONENTS, _N_STEEP = 6, 8
-_QUANTILES = (0.25, 0.5, 0.75)
 # EM iterations after a split.
 _STAGE_ITER, _STAGE_TOL = 15, 1e-4
 # Candidates tried where a split ends below its parent.
@@ -96,16 +95,16 @@ def _candidates(data, parts, resp):
     design = gate_X.on(gate_X.X[rows])
     weights = resp[rows] * data.weight[rows, None]
     Z, directions = _columns(design, residual, weights, parts.experts, data.X)
+    order = np.argsort(Z[:, : len(directions)], axis=0, kind="stable").T
     found = []
-    for k in range(resp.shape[1]):
-        weight = resp[rows, k] * data.weight[rows]
+    for k, weight in enumerate(weights.T):
         if not weight.max() > 0:
             continue  # an expert without rows has nothing to split
-        for column, direction in enumerate(directions):
-            gains, thresholds = _gains(Z, Z[:, column], residual[:, k], weight, data)
-            best = int(np.argmax(gains))
-            if np.isfinite(gains[best]):
-                found.append((gains[best], k, direction, thresholds[best]))
+        gains, thresholds = _gains(Z, order, residual[:, k], weight, data.n_classes is None)
+        for column, best in enumerate(np.argmax(gains, axis=1)):
+            if np.isfinite(gains[column, best]):
+                split = k, directions[column], thresholds[column, best]
+                found.append((gains[column, best], *split))
     found.sort(key=lambda split: -split[0])
     return [split[1:] for split in found]
 
@@ -174,43 +173,41 @@ def _residual(data, parts, rows):
     return onehot[:, None, :] - scipy.special.softmax(pred, axis=2)
 
 
-def _gains(Z, column, residual, weight, data):
-    """Gain in log-likelihood of separate linear fits on both sides of thresholds."""
+def _gains(Z, order, residual, weight, separate):
+    """Gain in log-likelihood of separate linear fits on both sides of cuts of columns.
+
+    Z (m, D), order (q, m) of rows by each column, residual (m, P), weight (m,). Returns
+    gains and thresholds, (q, 3) each; minus infinity where there is no cut.
+    """
     used = weight > 1e-6 * weight.max()
-    Z, column, residual, weight = Z[used], column[used], residual[used], weight[used]
-    order = np.argsort(column, kind="stable")
-    cumulated = np.cumsum(weight[order])
-    at = np.searchsorted(cumulated, np.array(_QUANTILES) * cumulated[-1])
-    thresholds = np.unique(column[order][np.minimum(at, len(order) - 1)])
-    bins = np.searchsorted(thresholds, column, side="left")
-    sides = [_bin_sums(Z, residual, weight, bins == b) for b in range(len(thresholds) + 1)]
-    sums = [np.cumsum([side[i] for side in sides], axis=0) for i in range(4)]
-    left = [part[:-1] for part in sums]
-    right = [part[-1] - part[:-1] for part in sums]
-    whole = [part[-1:] for part in sums]
-    separate = data.n_classes is None
-    gain = _loglik(*left, separate) + _loglik(*right, separate) - _loglik(*whole, separate)
-    least = np.minimum(left[3], right[3])
-    return np.where(least > 1e-3 * cumulated[-1], gain, -np.inf), thresholds
+    order = order[used[order]].reshape(len(order), -1)
+    values = np.column_stack([Z, residual])
+    n_columns, width = len(order), values.shape[1]
+    n_cuts, thresholds = np.zeros(n_columns, dtype=np.intp), np.zeros((n_columns, 3))
+    sums = np.zeros((n_columns, 4, width + 1, width))
+    get_ops().split_sums(Z, order, np.ascontiguousarray(weight), values, n_cuts, thresholds, sums)
+    left, whole = sums[:, :3], sums[:, 3:]
+    right = whole - left
+    parts = np.concatenate([left, right, whole], axis=1)
+    fits = _loglik(parts.reshape(-1, width + 1, width), Z.shape[1], separate).reshape(-1, 7)
+    gains = fits[:, :3] + fits[:, 3:6] - fits[:, 6:]
+    least = np.minimum(left[:, :, -1, 0], right[:, :, -1, 0])
+    found = np.arange(3) < n_cuts[:, None]
+    return np.where(found & (least > 1e-3 * whole[:, :, -1, 0]), gains, -np.inf), thresholds
 
 
-def _bin_sums(Z, residual, weight, members):
-    Z, residual, weight = Z[members], residual[members], weight[members]
-    weighted = weight[:, None] * residual
-    return (
-        (weighted * residual).sum(axis=0),
-        Z.T @ weighted,
-        (Z * weight[:, None]).T @ Z,
-        weight.sum(),
-    )
-
-
-def _loglik(squares, gradient, gram, total, separate):
-    """Profile Gaussian log-likelihood of local linear fits, one per leading index."""
-    ridge = np.eye(gram.shape[-1]) * (1.0 + 1e-9 * np.trace(gram, axis1=1, axis2=2)[:, None, None])
-    step = np.linalg.solve(gram + ridge, gradient)
-    rest = np.maximum(squares - np.einsum("tdp,tdp->tp", step, gradient), 0.0)
-    total = np.maximum(total, 1e-12)[:, None]
+def _loglik(sums, n_columns, separate):
+    """Profile Gaussian log-likelihood of local linear fits from sums as of `split_sums`."""
+    gram, gradient = sums[:, :n_columns, :n_columns], sums[:, n_columns:-1, :n_columns]
+    squares = np.diagonal(sums[:, n_columns:-1, n_columns:], axis1=1, axis2=2)
+    ridge = 1.0 + 1e-9 * np.trace(gram, axis1=1, axis2=2)
+    diagonal = np.repeat(ridge[:, None], n_columns, axis=1)
+    right = np.ascontiguousarray(gradient.transpose(0, 2, 1))
+    step, solved = np.empty(right.shape), np.empty(len(right), dtype=bool)
+    get_ops().solve_blocks(gram, diagonal, right, step, solved)
+    step[~solved] = 0.0
+    rest = np.maximum(squares - np.einsum("tdp,tdp->tp", step, right), 0.0)
+    total = np.maximum(sums[:, -1, 0], 1e-12)[:, None]
     if not separate:
         rest = rest.mean(axis=1, keepdims=True)
     return -0.5 * (total * np.log(rest / total + 1e-6)).sum(axis=1)

@@ -131,6 +131,45 @@ def _mix(gate, joint, weight, given, work, load, spread):
 
 
 @kernel
+def soft_target_block(targets, share, gate):
+    """Cross-entropy of soft targets, and its derivative by the logits.
+
+    Parameters
+    ----------
+    targets : (K, m)
+    share : (m,)
+        Their sums.
+    gate : (K, m), logits on entry
+        On return ``share * gate_proba - targets``.
+
+    Returns
+    -------
+    float
+        Minus the sum of targets times the logarithms of probabilities.
+    """
+    n_experts, n_rows = gate.shape
+    work = np.empty((2, n_rows))
+    top, sum_exp = work[0], work[1]
+    row_maximum(gate, top)
+    total = 0.0
+    for i in range(n_rows):
+        sum_exp[i] = 0.0
+    for k in range(n_experts):
+        for i in range(n_rows):
+            logit = gate[k, i] - top[i]
+            total -= targets[k, i] * logit
+            gate[k, i] = floored_exp(logit)
+            sum_exp[i] += gate[k, i]
+    for i in range(n_rows):
+        total += share[i] * vector_log(sum_exp[i])
+        sum_exp[i] = share[i] / sum_exp[i]
+    for k in range(n_experts):
+        for i in range(n_rows):
+            gate[k, i] = gate[k, i] * sum_exp[i] - targets[k, i]
+    return total
+
+
+@kernel
 def gaussian_block(y, weight, variance, given, gate, scores, joint, sums):
     """E-step of a block with Gaussian experts, and what the M-step needs of it.
 

@@ -14,6 +14,7 @@ from .blocks import (  # the rest of this device's operations
     csr_backward,
     csr_forward,
     gaussian_block,
+    soft_target_block,
     standardise,
     tiled_grams,
 )
@@ -27,6 +28,7 @@ from .prediction import (
     routed_linear,
     top_one,
 )
+from .small import solve_blocks, split_sums
 
 __all__ = [
     "PADDING",
@@ -49,6 +51,9 @@ __all__ = [
     "normal_mixture_quantile",
     "pair_products",
     "routed_linear",
+    "soft_target_block",
+    "solve_blocks",
+    "split_sums",
     "standardise",
     "subtract_half_squares",
     "sum_log_evidence",

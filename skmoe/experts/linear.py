@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model import LinearRegression
 from sklearn.utils._param_validation import Interval
 
-from .._design import add_grams, block_transposed_dot, solve_spd
+from .._design import add_grams, block_transposed_dot, solve_each
 from .._penalty import ElasticNet
 from .._precondition import fits_gram
 from ._coefficients import CoefficientExperts
@@ -220,20 +220,21 @@ class LinearExperts(CoefficientExperts):
         ndarray of shape (K, m)
             Weighted residual sums of squares at the new coefficients.
         """
-        ridge = self._ridge(dispersion)
-        coef, squares = self.coef.copy(), stats.squares.copy()
-        for k in range(self.n_experts):
-            if stats.weight[k] <= 1e-12 * stats.weight.sum():
-                continue  # nothing to learn from: the expert stays as it is
-            for j in range(coef.shape[2]):
-                penalty = np.append(np.full(len(coef) - 1, ridge[k, j]), 0.0)
-                right = stats.gradient[:, k, j] - penalty * self.coef[:, k, j]
-                gram = stats.gram[k]
-                step = solve_spd(gram + np.diag(penalty), right[:, None])[:, 0]
-                coef[:, k, j] += step
-                squares[k, j] += step @ (gram @ step) - 2.0 * step @ stats.gradient[:, k, j]
-        self.coef = coef
-        return squares
+        n_columns, _, n_outputs = self.coef.shape
+        penalty = np.repeat(self._ridge(dispersion)[:, :, None], n_columns, axis=2)
+        penalty[:, :, -1] = 0.0
+        before = self.coef.transpose(1, 2, 0)
+        gradient = stats.gradient.transpose(1, 2, 0)
+        right = gradient - penalty * before
+        grams = np.repeat(stats.gram, n_outputs, axis=0) if n_outputs > 1 else stats.gram
+        step = solve_each(
+            grams, penalty.reshape(-1, n_columns), right.reshape(-1, n_columns)
+        ).reshape(right.shape)
+        # An expert with nothing to learn from stays as it is.
+        step[stats.weight <= 1e-12 * stats.weight.sum()] = 0.0
+        self.coef = np.ascontiguousarray((before + step).transpose(2, 0, 1))
+        moved = np.matmul(step, stats.gram)
+        return stats.squares + np.sum(step * (moved - 2.0 * gradient), axis=2)
 
     def n_parameters(self):
         """Number of coefficients; slopes that an L1 penalty holds at zero are not counted."""

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from .._design import Design, solve_spd
+from .._design import BlockReader, Design, solve_each
 from .._lbfgs import minimize
 from .._ops import get_ops
 from .._owlqn import minimize_l1
@@ -17,6 +17,8 @@ from .._precondition import gram_preconditioner
 
 # Warm iterations of one M-step: 5 needed no more EM iterations than 100 did.
 _INNER_ITER = 5
+# The logits of an expert without rows have no curvature: they move no further in one step.
+_MOST_STEP = 20.0
 
 
 class SoftmaxGate(BaseEstimator):
@@ -262,8 +264,10 @@ class SoftmaxGate(BaseEstimator):
         ridge = np.full(len(gradient), total_weight * self.ridge)
         ridge[-1] = 0.0
         right = gradient - ridge[:, None] * self._coef
-        columns = [solve_spd(gram + np.diag(ridge), right[:, [k]]) for k, gram in enumerate(grams)]
-        return np.hstack(columns)
+        step = solve_each(grams, np.tile(ridge, (len(grams), 1)), right.T)
+        without = grams[:, -1, -1] < 1e-9 * total_weight
+        step[without] = np.clip(step[without], -_MOST_STEP, _MOST_STEP)
+        return step.T
 
     # -- private ------------------------------------------------------------------
 
@@ -321,16 +325,24 @@ def fit_logits(design, targets, coef, net, precondition, *, max_iter, tol):
     coef : ndarray of shape (D, K)
     n_iter : int
     """
-    share = targets.sum(axis=1, keepdims=True)
+    ops, reader = get_ops(), BlockReader(design, exact=True)
+    blocks = [
+        (rows, np.ascontiguousarray(targets[rows].T), targets[rows].sum(axis=1))
+        for rows in design.slices(targets.shape[1])
+    ]
 
     def loss(flat):
         moved = flat.reshape(coef.shape)
-        log_gate = design.dot(moved)
-        get_ops().log_softmax(log_gate, log_gate)
-        value = -np.einsum("nk,nk->", targets, log_gate)
-        gradient = design.transposed_dot(share * np.exp(log_gate) - targets)
-        gradient += net.smooth_gradient(moved)
-        return value + net.value(moved), gradient.ravel()
+        packed, gradient = reader.pack(moved), reader.new_gradient(moved.shape[1])
+        value = net.value(moved)
+        for rows, target, share in blocks:
+            reader.read(rows)
+            scores = np.empty(target.shape)
+            reader.forward(packed, scores)
+            value += ops.soft_target_block(target, share, scores)
+            reader.add_gradient(scores, gradient)
+        gradient = reader.finish_gradient(gradient) + net.smooth_gradient(moved)
+        return value, gradient.ravel()
 
     options = {"max_iter": max_iter, "tol": tol}
     if net.has_l1:
