@@ -1,6 +1,7 @@
 """The shell of both estimators: parameters, orchestration of a fit, publishing."""
 
 import warnings
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -15,16 +16,17 @@ from ._combine import RULES, check_combine
 from ._comparison import InformationCriteria
 from ._criteria import count_parameters
 from ._door import enter
-from ._em import load
 from ._fit import Parts
 from ._gating import resolve_gate
 from ._growth import ChoosesExperts
 from ._health import fingerprint
 from ._picture import visual_block
 from ._predict import MixturePredictions
+from ._sparse import check_solver, make_trainer, resolve_balance, resolve_routing, routing_facts
 from ._training import Training
 from ._validation import (
     GATES,
+    ROUTINGS,
     SOLVERS,
     check_names,
     check_top_k,
@@ -32,6 +34,7 @@ from ._validation import (
     resolve_nested,
     templates_of,
 )
+from .balance import BalanceBias, BalancePenalty
 from .experts.estimators import (
     accepts_many_outputs,
     accepts_nan,
@@ -55,6 +58,8 @@ class BaseMoE(Training, ChoosesExperts, InformationCriteria, MixturePredictions,
         ],
         "solver": [StrOptions({"auto", *SOLVERS}), HasMethods("fit")],
         "top_k": [Interval(Integral, 1, None, closed="left"), None],
+        "routing": [StrOptions(set(ROUTINGS)), HasMethods("candidates"), None],
+        "load_balance": [BalancePenalty, BalanceBias, None],
         "combine": [StrOptions(set(RULES))],
         "cross_fit": [
             StrOptions({"auto"}),
@@ -153,13 +158,15 @@ class BaseMoE(Training, ChoosesExperts, InformationCriteria, MixturePredictions,
         check_top_k(self.top_k, plan.n_experts if plan.growth is None else self.max_experts)
         likelihood = self._resolve_likelihood()
         check_combine(self.combine, likelihood, is_classifier(self))
+        routing, (penalty, bias) = resolve_routing(self), resolve_balance(self)
         solver = self._resolve_solver(plan, gate)
+        check_solver(self, solver)
         criterion = self._check_growth(plan, gate, likelihood)
         door = enter(self, plan, gating, X, y, sample_weight)
         rng = check_random_state(self.random_state)
         gating.seed(rng)
         given = self._given_start(door, X, y, plan.n_experts, rng)
-        data = self._fit_data(door, gating, plan)
+        data = replace(self._fit_data(door, gating, plan), balance=penalty)
         form, last, grown = self._form(data, plan, gate, likelihood), None, None
         if self.warm_start and getattr(self, "_fitted_form", None) == form:
             plan = plan if plan.growth is None else plan.sized(self.n_experts_)
@@ -169,13 +176,14 @@ class BaseMoE(Training, ChoosesExperts, InformationCriteria, MixturePredictions,
                 data, plan, gate, likelihood, solver, criterion, rng
             )
         train = self._fit_foreign if plan.linear is None else self._fit_linear
-        data, result = train(data, plan, gate, likelihood, solver, last, given, rng, grown)
+        trainer = make_trainer(self, solver, routing, bias, rng)
+        data, result = train(data, plan, gate, likelihood, trainer, last, given, rng, grown)
         self.solver_, self._gating = solver, gating
         self._fitted_form = form if result.experts.n_experts == plan.n_experts else None
-        self._publish(door, data, plan, result)
+        self._publish(door, data, plan, result, bias)
         return self
 
-    def _publish(self, door, data, plan, result):
+    def _publish(self, door, data, plan, result, bias):
         self._parts = Parts(result.gate, result.experts, result.likelihood)
         self._gate_columns, self._expert_columns = door.gate_columns, door.expert_columns
         self._fitted_foreign, self._as_frame = plan.linear is None, door.as_frame
@@ -198,7 +206,8 @@ class BaseMoE(Training, ChoosesExperts, InformationCriteria, MixturePredictions,
         self.history_ = result.history
         self.cross_fit_ = None if data.folds is None else len(data.folds)
         log_gate = result.gate.log_proba(data.gate_X)
-        self.load_ = load(log_gate, data.weight)
+        facts = routing_facts(data, result, log_gate, bias, self.top_k)
+        self.routing_bias_, self.load_ = facts
         self._fingerprint = fingerprint(data.y, np.exp(log_gate))
         for error in self.dropped_experts_.values():
             warnings.warn(f"{error}; it was left out.", UserWarning, stacklevel=5)

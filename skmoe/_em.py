@@ -4,6 +4,7 @@ import numpy as np
 
 from ._failures import ExpertsFailed, keep_survivors
 from ._fit import make_result, objective_value
+from ._gate_step import gate_step, improve_gate, objective_of_rows
 from ._ops import get_ops
 from ._sweep import Sweeper, can_sweep
 
@@ -60,6 +61,7 @@ def is_additive(data, parts):
     """Whether one sweep over the rows gives all that an iteration needs."""
     return (
         can_sweep(data, parts)
+        and data.balance is None
         and (hasattr(parts.gate, "block_step") or hasattr(parts.gate, "updated"))
         and hasattr(parts.experts, "statistics")
         and hasattr(parts.likelihood, "update_sums")
@@ -81,13 +83,14 @@ def _fit_general(data, parts, monitor, resp, until=_never):
         except ExpertsFailed as failure:
             parts, resp = keep_survivors(parts, resp, failure, refit=True)
             spare, best = np.empty(resp.shape), None
+            log_gate = None
             monitor.restart()
             continue
-        log_gate = gate_step(parts.gate, data, resp)
+        parts.gate, log_gate = gate_step(parts.gate, data, resp, log_gate)
         parts.likelihood.update(data.y, pred, resp, data.weight)
         log_lik = parts.likelihood.log_lik(data.y, pred)
         missed = get_ops().e_step(log_gate, log_lik, spare, loglik)
-        value = _objective(data, parts, loglik)
+        value = objective_of_rows(data, parts, loglik, log_gate)
         if monitor.update(value, load(log_gate, data.weight)):
             best, unexplained = (parts.keep(), resp.copy()), missed
         if monitor.stop or until(monitor):
@@ -95,51 +98,6 @@ def _fit_general(data, parts, monitor, resp, until=_never):
         resp, spare = spare, resp
     kept, resp = best if best is not None else (parts.keep(), resp)
     return make_result(kept, monitor, resp, unexplained)
-
-
-def gate_step(gate, data, resp):
-    """M-step of a gate.
-
-    Parameters
-    ----------
-    gate : gate
-        Changed.
-    data : FitData
-    resp : ndarray of shape (n, K)
-
-    Returns
-    -------
-    ndarray of shape (n, K)
-        Log probabilities of the same rows, out of fold where the gate gives such.
-    """
-    if hasattr(gate, "fit_log_proba"):
-        return gate.fit_log_proba(data.gate_X, resp, data.weight)
-    _improve_gate(gate, data, resp)
-    return gate.log_proba(data.gate_X)
-
-
-def refit_gate(data, result):
-    """Fit a gate to all rows if its probabilities in training were out of fold."""
-    if hasattr(result.gate, "fit_log_proba"):
-        result.gate.fit(data.gate_X, result.resp, data.weight)
-
-
-def _improve_gate(gate, data, resp):
-    fit = gate.partial_fit if hasattr(gate, "partial_fit") else gate.fit
-    fit(data.gate_X, resp, data.weight)
-
-
-def _objective(data, parts, loglik):
-    explained = np.isfinite(loglik)
-    total = data.weight @ loglik if explained.all() else -np.inf
-    return objective_value(data, total, parts, evidence(data, parts.gate))
-
-
-def evidence(data, gate):
-    """Weighted sum of the log density that a gate gives the features; 0 where it gives none."""
-    if not hasattr(gate, "log_evidence"):
-        return 0.0
-    return data.weight @ gate.log_evidence(data.gate_X)
 
 
 def load(log_gate, weight):
@@ -183,7 +141,7 @@ class _Climb:
     def __init__(self, data, parts, monitor, resp):
         self.data, self.monitor = data, monitor
         self.sweeper = Sweeper(data)
-        _improve_gate(parts.gate, data, resp)
+        improve_gate(parts.gate, data, resp)
         _update_experts(parts, self.sweeper(parts, resp=resp, grams=True))
         self._report(parts, *self._look(parts), 2)
 

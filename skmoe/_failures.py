@@ -104,7 +104,7 @@ def renormalised(log_weights):
         return np.where(np.isfinite(total), log_weights - total, even)
 
 
-def predict_surviving(experts, X, log_gate, top_k):
+def predict_surviving(experts, X, log_gate, top_k, bias=None):
     """Weights and predictions of the experts that can predict these rows.
 
     An expert that fails on any row that it is asked for is left out of the whole call.
@@ -117,6 +117,8 @@ def predict_surviving(experts, X, log_gate, top_k):
     X : array, CSR matrix or DataFrame of shape (n, d)
     log_gate : ndarray of shape (n, K)
     top_k : int or None
+    bias : ndarray of shape (K,), default=None
+        As in `top_k_route`.
 
     Returns
     -------
@@ -135,7 +137,7 @@ def predict_surviving(experts, X, log_gate, top_k):
         pred = np.stack([np.zeros_like(found) if p is None else p for p in parts], axis=1)
         return (_without(log_gate, list(errors)) if errors else log_gate), pred, None, errors
     while True:
-        indices, log_weights = _route_surviving(log_gate, top_k, list(errors))
+        indices, log_weights = _route_surviving(log_gate, top_k, list(errors), bias)
         asked = np.where(np.isin(indices, list(errors)), len(log_gate.T), indices)
         groups = rows_by_expert(asked, log_gate.shape[1] + 1)[:-1]
         parts, new = experts.predict_each(X, [rows for rows, _ in groups])
@@ -165,9 +167,9 @@ def _without(log_gate, failed):
     return out
 
 
-def _route_surviving(log_gate, top_k, failed):
+def _route_surviving(log_gate, top_k, failed, bias):
     """Routes (n, top_k) and log weights, minus infinity for experts that failed."""
-    indices, log_weights = top_k_route(log_gate, top_k)
+    indices, log_weights = top_k_route(log_gate, top_k, bias)
     if not failed:
         return indices, log_weights
     dead = np.isin(indices, failed)

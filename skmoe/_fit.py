@@ -34,6 +34,8 @@ class FitData:
         Threads that share the blocks of a sweep.
     start_X : view of shape (n, d) or None
         Numbers from which starts are looked for; None where ``gate_X`` is such a view.
+    balance : BalancePenalty or None
+        What the objective loses to uneven importance of the experts.
     """
 
     gate_X: object
@@ -46,6 +48,7 @@ class FitData:
     folds: tuple | None = None
     n_threads: int = 1
     start_X: object = None
+    balance: object = None
 
     @property
     def total_weight(self):
@@ -111,6 +114,8 @@ class FitResult:
     history : dict of list
     unexplained : int
         Rows that no expert of the best iterate explains.
+    routing_bias : ndarray of shape (K,) or None
+        What load balancing adds to ``log_gate`` in the choice of experts.
     """
 
     gate: object
@@ -122,6 +127,7 @@ class FitResult:
     converged: bool
     history: dict = field(default_factory=dict)
     unexplained: int = 0
+    routing_bias: np.ndarray | None = None
 
 
 def make_result(parts, monitor, resp=None, unexplained=0):
@@ -239,11 +245,6 @@ class Monitor:
         self._show(objective, load)
         return better
 
-    def restart(self):
-        """Judge what follows on its own: the model is another one from here on."""
-        self.best = self._reference = -np.inf
-        self._still, self.converged = 0, False
-
     def record(self, objective, seconds, passes, load):
         """Take over an iterate from another monitor, without judging it."""
         before = self.history["seconds"][-1] if self.n_iter else 0.0
@@ -252,6 +253,18 @@ class Monitor:
         self.history["passes"].append(passes)
         self.history["load"].append(load)
         self._show(objective, load)
+
+    def restart(self, forget=True):
+        """Judge afresh, since what is climbed has changed.
+
+        Parameters
+        ----------
+        forget : bool, default=True
+            Whether earlier objectives cannot be compared with those to come.
+        """
+        self._reference, self._still, self.converged = -np.inf, 0, False
+        if forget:
+            self.best = -np.inf
 
     @property
     def stop(self):

@@ -51,7 +51,9 @@ class MixturePredictions:
             Rows sum to one.
         """
         log_gate = self._log_gate(self._rows(X))
-        indices, log_weights = top_k_route(log_gate, self._top_k or self.n_experts_)
+        top_k = self._top_k
+        bias = None if top_k is None else self.routing_bias_
+        indices, log_weights = top_k_route(log_gate, top_k or self.n_experts_, bias)
         return indices, np.exp(log_weights)
 
     def log_likelihood(self, X, y):
@@ -185,12 +187,13 @@ class MixturePredictions:
         log_gate, experts = self._log_gate(X), self._parts.experts
         if self.on_expert_error == "drop" and hasattr(experts, "predict_each"):
             rows = self._expert_rows(X)
-            *mixture, errors = predict_surviving(experts, rows, log_gate, top_k)
+            bias = self.routing_bias_
+            *mixture, errors = predict_surviving(experts, rows, log_gate, top_k, bias)
             _warn_of(errors)
             return tuple(mixture)
         if top_k is None:
             return log_gate, experts.predict(self._expert_rows(X)), None
-        indices, log_weights = top_k_route(log_gate, top_k)
+        indices, log_weights = top_k_route(log_gate, top_k, self.routing_bias_)
         return log_weights, predict_routed(experts, self._expert_rows(X), indices), indices
 
     def _every_pred(self, X):
@@ -214,7 +217,8 @@ class MixturePredictions:
             gate_X = expert_X if same else self._gate_rows(X)
             # The gate takes NaN for the average, which raw coefficients cannot.
             if same or sp.issparse(gate_X) or np.isfinite(gate_X).all():
-                predictor = LinearPredictor(self._parts, top_k, is_classifier(self))
+                bias, classify = self.routing_bias_, is_classifier(self)
+                predictor = LinearPredictor(self._parts, top_k, classify, bias)
                 return predictor(gate_X, expert_X)
         log_weights, pred, experts = self._mixture(X, top_k)
         classify = is_classifier(self)

@@ -21,11 +21,14 @@ class LinearPredictor:
         With a softmax gate and linear or multinomial experts.
     top_k : int or None
     classify : bool
+    bias : ndarray of shape (K,), default=None
+        Added to ``log_gate`` in the choice of experts.
     """
 
-    def __init__(self, parts, top_k, classify):
+    def __init__(self, parts, top_k, classify, bias=None):
         self.ops = get_ops()
         self.classify = classify
+        self.bias = bias
         self.n_experts = parts.experts.n_experts
         self.top_k = None if top_k is None or top_k >= self.n_experts else top_k
         self.gate = parts.gate.coef_, parts.gate.intercept_
@@ -75,7 +78,10 @@ class LinearPredictor:
         return np.vstack([self.gate[0], slopes]), np.concatenate([self.gate[1], intercept])
 
     def _routed(self, gate, X, out):
-        if self.top_k == 1:
+        if self.bias is not None:
+            indices, log_weights = top_k_route(gate.T, self.top_k, self.bias)
+            weights = np.exp(log_weights.T, order="C")
+        elif self.top_k == 1:
             indices = np.empty((gate.shape[1], 1), dtype=np.intp)
             self.ops.top_one(gate, indices)
             weights = np.ones((1, len(indices)))

@@ -8,8 +8,8 @@ from sklearn.utils import _safe_indexing
 
 from ._criteria import confusion, count_parameters, criteria
 from ._design import Design
-from ._em import evidence
 from ._fit import Monitor, Parts, objective_value
+from ._gate_step import evidence
 from ._joint import fit_joint
 from ._path import _best_split, posterior
 from ._starts import resume, surrogate

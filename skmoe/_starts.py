@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from ._design import Design
-from ._em import fit_em, refit_gate
+from ._em import fit_em
 from ._failures import ExpertsFailed, keep_survivors
 from ._fit import Monitor, Parts
+from ._gate_step import refit_gate
 from ._init import kmeans_start, random_start
 from ._joint import fit_joint
 from ._path import grow, posterior
@@ -76,7 +77,7 @@ def fit_from_starts(
 def can_grow(data, gate):
     """Whether the fit itself can be grown, or only a linear surrogate of it."""
     own = hasattr(gate, "block_coef") or hasattr(gate, "updated")
-    return isinstance(data.gate_X, Design) and own
+    return isinstance(data.gate_X, Design) and own and data.balance is None
 
 
 def _others(kinds):
@@ -139,7 +140,7 @@ def surrogate(data, likelihood):
     """
     view = data.gate_X if data.start_X is None else data.start_X
     expert_view = data.X if isinstance(data.X, Design) else view
-    linear = replace(data, gate_X=view, X=expert_view, folds=None)
+    linear = replace(data, gate_X=view, X=expert_view, folds=None, balance=None)
 
     def make_parts(n):
         return linear_parts(linear, LinearExpert(), SoftmaxGate(), likelihood, n)
@@ -204,7 +205,20 @@ def refit_experts(data, result):
         return replace(result, **vars(parts), resp=resp)
 
 
-def optimism(data, parts, resp):
+def routed_start(data, gate, likelihood, n_experts, kinds, rng):
+    """Responsibilities for linear experts that are to be trained on their own rows only.
+
+    One named start is taken as it is; otherwise as in `surrogate_start`, which trains
+    linear experts on all rows.
+    """
+    if kinds not in (["kmeans"], ["random"]):
+        return surrogate_start(data, gate, likelihood, n_experts, kinds, rng)
+    view = data.gate_X if data.start_X is None else data.start_X
+    start = kmeans_start if kinds == ["kmeans"] else random_start
+    return start(view, data.weight, n_experts, rng)
+
+
+def optimism(data, parts, resp, fit=fit_em):
     """In-sample minus out-of-fold mean log-likelihood of the first M-step.
 
     Parameters
@@ -213,6 +227,8 @@ def optimism(data, parts, resp):
         With folds.
     parts : Parts
     resp : ndarray of shape (n, K)
+    fit : callable, default=fit_em
+        Trainer.
 
     Returns
     -------
@@ -225,5 +241,5 @@ def optimism(data, parts, resp):
             copy.deepcopy(parts.gate), copy.copy(parts.experts), copy.copy(parts.likelihood)
         )
         monitor = Monitor(0.0, 1)
-        values.append(fit_em(rows, trial, monitor, resp).history["objective"][0])
+        values.append(fit(rows, trial, monitor, resp).history["objective"][0])
     return values[0] - values[1]

@@ -16,6 +16,7 @@ from ._starts import (
     one_expert_variance,
     optimism,
     refit_experts,
+    routed_start,
     run,
     start_kinds,
     surrogate_start,
@@ -109,7 +110,8 @@ class Training:
             if not hasattr(solver, "patience"):
                 raise TypeError(f"solver={solver!r} is no solver; try EM() or Gradient().")
         else:
-            smooth = plan.linear is not None and hasattr(gate, "penalty_gradient")
+            dense = self.routing is None and self.load_balance is None
+            smooth = plan.linear is not None and hasattr(gate, "penalty_gradient") and dense
             smooth = smooth and not getattr(gate, "early_stopping", False)
             solver = SOLVERS["gradient" if smooth else "em"]()
         if isinstance(solver, Gradient) and plan.linear is None:
@@ -154,11 +156,12 @@ class Training:
         with single_blas:
             if given is None:
                 kinds = start_kinds(self.init, self.n_init)
-                if can_grow(data, gate):
+                if can_grow(data, gate) and self.routing is None:
                     how = (kinds, new_monitor, rng, solver.fit)
                     return data, fit_from_starts(data, make_parts, n_experts, *how, grown=grown)
                 # Starts are looked for with a softmax gate, and handed over.
-                given = surrogate_start(data, gate, likelihood, n_experts, kinds, rng)
+                start = surrogate_start if self.routing is None else routed_start
+                given = start(data, gate, likelihood, n_experts, kinds, rng)
             parts = make_parts(n_experts) if last is None else last
             return data, run(solver.fit, data, parts, new_monitor(""), given)
 
@@ -173,8 +176,10 @@ class Training:
         elif resp is None:
             kinds = start_kinds(self.init, self.n_init)
             resp = surrogate_start(data, gate, likelihood, n_experts, kinds, rng)
+        if hasattr(solver, "prepare"):
+            solver.prepare(data, parts, resp)
         if folds is not None:
-            data = self._with_folds(data, folds, parts, resp)
+            data = self._with_folds(data, folds, parts, resp, solver.fit)
         crossed = data.folds is not None
         tol = self._tolerance(crossed or hasattr(gate, "fit_log_proba"))
         monitor = Monitor(tol, self.max_iter, patience=5, verbose=self.verbose)
@@ -206,9 +211,9 @@ class Training:
         wanted = AUTO_FOLDS if automatic else self.cross_fit
         return make_folds(data.y, n_rows, wanted, seed, data.n_classes)
 
-    def _with_folds(self, data, folds, parts, resp):
+    def _with_folds(self, data, folds, parts, resp, fit):
         """Data with folds; without, where "auto" finds in-sample predictions honest."""
         folded = replace(data, folds=folds)
-        if self.cross_fit == "auto" and optimism(folded, parts, resp) <= _MAX_OPTIMISM:
+        if self.cross_fit == "auto" and optimism(folded, parts, resp, fit) <= _MAX_OPTIMISM:
             return data
         return folded

@@ -11,6 +11,7 @@ from sklearn.utils.validation import _num_samples
 from .experts.linear import LinearExpert
 from .gates import GaussianGate, HierarchicalGate, MLPGate, SoftmaxGate
 from .likelihoods import Gaussian
+from .routing import ExpertRouting, TokenRouting
 from .selection import Grow
 from .solvers import EM, Gradient
 
@@ -24,7 +25,13 @@ GATES = {
 }
 LIKELIHOODS = {"gaussian": Gaussian}
 SOLVERS = {"em": EM, "gradient": Gradient}
-_NAMED = {"gate": GATES, "likelihood": LIKELIHOODS, "solver": SOLVERS}
+ROUTINGS = {"token": TokenRouting, "expert": ExpertRouting}
+_NAMED = {
+    "gate": GATES,
+    "likelihood": LIKELIHOODS,
+    "routing": ROUTINGS,
+    "solver": SOLVERS,
+}
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,10 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         As in `MoERegressor`.
     top_k : int, default=None
         Number of experts used per row in prediction; only these run. None uses all.
+    routing : {"token", "expert"}, routing or None, default=None
+        As in `MoERegressor`.
+    load_balance : BalancePenalty, BalanceBias or None, default=None
+        As in `MoERegressor`.
     combine : {"mean", "top1", "median", "log_pool", "vote"}, default="mean"
         How the outputs of a row's experts become one prediction: the mixture's class
         probabilities, the most probable expert's, the weighted median of each class
@@ -105,7 +109,10 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         With ``n_experts="auto"`` only: a row per number that was tried, as in
         `skmoe.selection.Grow`.
     load_ : ndarray of shape (n_experts,)
-        Share of the training weight whose most probable expert is k.
+        Share of the training weight whose most probable expert is k, with the bias of
+        ``load_balance`` if there is one.
+    routing_bias_ : ndarray of shape (n_experts,) or None
+        As in `MoERegressor`.
     objective_ : float
         Penalised mean log-likelihood at the kept iterate, with the log evidence of the
         features where the gate is Gaussian.
@@ -114,7 +121,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     converged_ : bool
         As in `MoERegressor`.
     history_ : dict
-        Lists ``objective``, ``seconds``, ``passes`` and ``load`` by iteration.
+        Lists ``objective``, ``seconds``, ``passes`` and ``load`` by iteration; with
+        ``routing`` more, as in `MoERegressor`.
     cross_fit_ : int or None
         Number of folds used in training.
     n_features_in_ : int
@@ -157,6 +165,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         gate_features=None,
         expert_features=None,
         top_k=None,
+        routing=None,
+        load_balance=None,
         combine="mean",
         cross_fit="auto",
         init="auto",
@@ -178,6 +188,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         self.gate_features = gate_features
         self.expert_features = expert_features
         self.top_k = top_k
+        self.routing = routing
+        self.load_balance = load_balance
         self.combine = combine
         self.cross_fit = cross_fit
         self.init = init

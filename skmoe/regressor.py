@@ -54,6 +54,14 @@ class MoERegressor(RegressorMixin, BaseMoE):
         and pipelines all as they are.
     top_k : int, default=None
         Number of experts used per row in prediction; only these run. None uses all.
+    routing : {"token", "expert"}, routing or None, default=None
+        How experts are kept to some of the rows in training, too. None: all experts are
+        trained on all rows. "token": each row picks the ``top_k`` experts that its gate
+        ranks first. "expert": each expert picks an equal number of rows. Options are on
+        `skmoe.routing.TokenRouting` and `skmoe.routing.ExpertRouting`.
+    load_balance : BalancePenalty, BalanceBias or None, default=None
+        `skmoe.balance.BalancePenalty` makes uneven experts cost something in the
+        objective; `skmoe.balance.BalanceBias` evens the choice of experts only.
     combine : {"mean", "top1", "median", "log_pool"}, default="mean"
         How the outputs of a row's experts become one prediction: the mean of the mixture,
         the most probable expert's, the weighted median, or the mean of the normalised
@@ -116,7 +124,11 @@ class MoERegressor(RegressorMixin, BaseMoE):
         With ``n_experts="auto"`` only: a row per number that was tried, as in
         `skmoe.selection.Grow`.
     load_ : ndarray of shape (n_experts,)
-        Share of the training weight whose most probable expert is k.
+        Share of the training weight whose most probable expert is k, with the bias of
+        ``load_balance`` if there is one.
+    routing_bias_ : ndarray of shape (n_experts,) or None
+        With ``load_balance=BalanceBias()``: added to the logarithms of gate probabilities
+        in the choice of experts, and nowhere else.
     objective_ : float
         Penalised mean log-likelihood at the kept iterate, target in units of its
         standard deviation; with the log evidence of the features where the gate is
@@ -127,7 +139,9 @@ class MoERegressor(RegressorMixin, BaseMoE):
         Whether the best objective stopped rising by ``tol``: for two iterations of EM with
         linear experts, for five otherwise.
     history_ : dict
-        Lists ``objective``, ``seconds``, ``passes`` and ``load`` by iteration.
+        Lists ``objective``, ``seconds``, ``passes`` and ``load`` by iteration. With
+        ``routing`` also ``rows_fitted`` and ``rows_predicted`` (pairs of a row and an
+        expert, over all folds), and ``renewed``, where candidate sets were chosen anew.
     cross_fit_ : int or None
         Number of folds used in training.
     n_features_in_ : int
@@ -176,6 +190,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
         gate_features=None,
         expert_features=None,
         top_k=None,
+        routing=None,
+        load_balance=None,
         combine="mean",
         cross_fit="auto",
         init="auto",
@@ -197,6 +213,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
         self.gate_features = gate_features
         self.expert_features = expert_features
         self.top_k = top_k
+        self.routing = routing
+        self.load_balance = load_balance
         self.combine = combine
         self.cross_fit = cross_fit
         self.init = init

@@ -18,7 +18,13 @@ IGNORED = {
 }
 # Methods of parts implement one interface, whose arrays and shapes are listed
 # where it is defined; a method states what it does and the shape of its result.
-PARTS = ("skmoe.gates", "skmoe.experts", "skmoe.likelihoods")
+PARTS = (
+    "skmoe.gates",
+    "skmoe.experts",
+    "skmoe.likelihoods",
+    "skmoe.routing",
+    "skmoe.balance",
+)
 IGNORED_IN_PARTS = {
     **IGNORED,
     "PR01": "arguments of the interface",

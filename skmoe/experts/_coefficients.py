@@ -1,6 +1,7 @@
 """What K experts that are one array of coefficients have in common."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 
@@ -60,6 +61,50 @@ class CoefficientExperts:
         if rows is None:
             return self._design(X).dot(self.block_coef()).reshape(-1, *self.coef.shape[1:])
         return [self._design(X[some]).dot(self.coef[:, k]) for k, some in enumerate(rows)]
+
+    def fit_predict_rows(self, data, resp, dispersion, rows):
+        """One M-step of each expert on its own rows.
+
+        Parameters
+        ----------
+        data : FitData
+        resp : ndarray of shape (n, K)
+            Expert k sees no row where ``resp[:, k]`` is zero.
+        dispersion : ndarray of shape (K, m) or None
+            Present noise variances.
+        rows : list of K index arrays
+            Where expert k is asked.
+
+        Returns
+        -------
+        pred : list of K ndarrays of shape (len(rows[k]), P)
+        n_fitted : int
+            Rows shown to experts.
+        """
+        totals, n_fitted = data.weight @ resp, 0
+        coef = self.coef.copy()
+        for k in range(self.n_experts):
+            own = np.flatnonzero(resp[:, k])
+            if totals[k] <= 1e-12 * totals.sum():
+                continue  # nothing to learn from: the expert stays as it is
+            one = self._only(k)
+            X = data.X.on(data.X.X[own])
+            some = replace(data, gate_X=X, X=X, y=data.y[own], weight=data.weight[own])
+            noise = None if dispersion is None else dispersion[k : k + 1]
+            one.fit_predict(some, resp[own, k : k + 1], noise)
+            coef[:, k] = one.coef[:, 0]
+            n_fitted += len(own)
+        self.coef, self._fresh = coef, False
+        X = data.X
+        return [X.on(X.X[some]).dot(coef[:, k]) for k, some in enumerate(rows)], n_fitted
+
+    def _only(self, k):
+        """A collection of one of the experts."""
+        one = copy.copy(self)
+        one.n_experts, one.coef = 1, self.coef[:, [k]]
+        if self.noise is not None:
+            one.noise = self.noise[[k]]
+        return one
 
     def block_coef(self):
         """Coefficients of standardised features: (D, K * P)."""

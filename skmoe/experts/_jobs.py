@@ -30,7 +30,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Job:
-    """Fit one expert on `train` by `weight` (n,), and predict `test` unless it is None."""
+    """Fit one expert on `train` by `weight` (n,), and predict `test` unless it is None.
+
+    Without rows of its own, and without `last`, it is fitted on at most so many others.
+    """
 
     slot: Slot
     weight: np.ndarray
@@ -38,6 +41,21 @@ class Job:
     test: np.ndarray | None
     last: Any
     expert: int
+    most: int | None = None
+
+    @property
+    def others(self):
+        """Positions in `train`, evenly spaced, of rows for an expert without its own."""
+        step = 1 if self.most is None else -(-len(self.train) // self.most)
+        return np.arange(0, len(self.train), step)
+
+    @property
+    def n_fitted(self):
+        """Rows that are shown to the expert, at most."""
+        if self.slot.frozen:
+            return 0
+        own = int(np.count_nonzero(self.weight[self.train]))
+        return own if own >= 2 else len(self.others)
 
 
 class Failure(NamedTuple):
@@ -102,7 +120,9 @@ def _work(job, training, output, keep):
     """Do one job; the fitted estimator comes back only if `keep`."""
     fitted = _fit(job, training)
     pred = None
-    if job.test is not None:
+    if job.test is not None and not len(job.test):
+        pred = np.empty((0, output.n_columns))
+    elif job.test is not None:
         pred = output(job.slot.who, fitted, take_rows(training.X, job.test))
     return (fitted if keep else None), pred
 
@@ -117,7 +137,7 @@ def _fit(job, training):
     if len(kept) < 2 or weight.sum() < NEGLIGIBLE_EXPERT * plain.sum():
         if job.last is not None:
             return job.last
-        weight, kept = plain, np.arange(len(plain))
+        weight, kept = plain, job.others
     rows = job.train[kept]
     target, least = training.target[rows], min(HANDFUL, len(plain))
     return slot.fit(training.X, rows, target, weight[kept], least, training.classify)

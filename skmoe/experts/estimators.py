@@ -10,6 +10,7 @@ from ._folds import accepts_many_outputs, accepts_nan, accepts_sparse, make_fold
 from ._jobs import Failure, Job, Training, run_jobs
 from ._outputs import ClassOutput, MeanOutput
 from ._slots import make_slots
+from ._weights import HANDFUL
 
 __all__ = [
     "EstimatorExperts",
@@ -126,6 +127,61 @@ class EstimatorExperts:
         for job, (_, part) in zip(jobs, results, strict=True):
             pred[job.test, job.expert] = part
         return pred
+
+    def fit_predict_rows(self, data, resp, dispersion, rows):
+        """Fit the experts to their rows, and predict each on the rows asked for.
+
+        Parameters
+        ----------
+        data : FitData
+        resp : ndarray of shape (n, K)
+            Expert k sees no row where ``resp[:, k]`` is zero.
+        dispersion : object
+            Ignored.
+        rows : list of K index arrays, ascending
+            Where expert k is asked; out of fold if there are folds, which holds for rows
+            that it is not fitted to as well.
+
+        Returns
+        -------
+        pred : list of K ndarrays of shape (len(rows[k]), P)
+        n_fitted : int
+            Rows shown to experts, summed over all fits.
+        """
+        training, output = self._training(data), self._output()
+        keep = data.folds is None
+        jobs = self._jobs_on_rows(data, resp, rows)
+        results = self._run(jobs, training, output, keep)
+        pred = [np.empty((len(some), output.n_columns)) for some in rows]
+        for job, (_, part) in zip(jobs, results, strict=True):
+            pred[job.expert][np.searchsorted(rows[job.expert], job.test)] = part
+        if keep:
+            self.estimators_ = [fitted for fitted, _ in results]
+        return pred, sum(job.n_fitted for job in jobs)
+
+    def _jobs_on_rows(self, data, resp, rows):
+        """One job per expert, or per expert and fold that has rows to predict."""
+        every = np.arange(len(data.weight))
+        folds = [(every, every)] if data.folds is None else data.folds
+        fold_of = np.zeros(len(every), dtype=np.intp)
+        for number, (_, test) in enumerate(folds):
+            fold_of[test] = number
+        last = [None] * self.n_experts
+        if data.folds is None:
+            last = getattr(self, "estimators_", last)
+        jobs = []
+        for k, slot in enumerate(self._slots):
+            weight, fold = data.weight * resp[:, k], fold_of[rows[k]]
+            if slot.frozen or data.folds is None:
+                jobs.append(Job(slot, weight, every, rows[k], last[k], k, HANDFUL))
+                continue
+            tests = [rows[k][fold == number] for number in range(len(folds))]
+            jobs += [
+                Job(slot, weight, train, test, None, k, HANDFUL)
+                for (train, _), test in zip(folds, tests)
+                if len(test)
+            ]
+        return jobs
 
     def fit(self, data, resp):
         """Fit every expert on all rows.

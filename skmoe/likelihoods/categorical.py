@@ -88,7 +88,7 @@ class Categorical(BaseEstimator):
         """Gradient of the log-likelihood by the coefficients of experts: (D, K, C)."""
         return sums.experts
 
-    def update(self, y, pred, resp, weight):
+    def update(self, y, pred, resp, weight, experts=None):
         """Nothing to update."""
 
     def log_prior(self):

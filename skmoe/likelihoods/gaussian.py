@@ -163,11 +163,17 @@ class Gaussian(BaseEstimator):
             by_expert[:, pair] = joint / self._variance[:, j, None]
             pair += n_outputs - j
 
-    def update(self, y, pred, resp, weight):
+    def update(self, y, pred, resp, weight, experts=None):
         """Update the variances from predictions; arguments as in `log_lik`."""
         weights = resp * weight[:, None]
         squares = np.square(y[:, None, :] - pred)
-        self.update_sums(np.einsum("nk,nkm->km", weights, squares), weights.sum(axis=0))
+        if experts is None:
+            self.update_sums(np.einsum("nk,nkm->km", weights, squares), weights.sum(axis=0))
+            return
+        each, n_experts = experts.ravel(), len(self._variance)
+        weighted = (weights[:, :, None] * squares).reshape(len(each), -1).T
+        sums = [np.bincount(each, values, n_experts) for values in weighted]
+        self.update_sums(np.stack(sums, axis=1), np.bincount(each, weights.ravel(), n_experts))
 
     def update_sums(self, squares, totals):
         """Update the variances from weighted sums.
