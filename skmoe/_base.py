@@ -17,7 +17,7 @@ from ._comparison import InformationCriteria
 from ._criteria import count_parameters
 from ._door import enter
 from ._fit import Parts
-from ._gating import resolve_gate
+from ._gating import gate_accepts, resolve_gate
 from ._growth import ChoosesExperts
 from ._health import fingerprint
 from ._picture import visual_block
@@ -231,10 +231,11 @@ class BaseMoE(Training, ChoosesExperts, InformationCriteria, MixturePredictions,
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         templates = templates_of(self.experts)
-        gate = GATES.get(self.gate) if isinstance(self.gate, str) else self.gate
-        dense = getattr(gate, "dense_only", False)
-        tags.input_tags.sparse = not dense and all(map(accepts_sparse, templates))
-        tags.input_tags.allow_nan = bool(templates) and all(map(accepts_nan, templates))
+        tags.input_tags.sparse = all(map(accepts_sparse, templates)) and gate_accepts(
+            self.gate, accepts_sparse
+        )
+        nan = bool(templates) and all(map(accepts_nan, templates))
+        tags.input_tags.allow_nan = nan and gate_accepts(self.gate, accepts_nan)
         # The mixin that sets estimator_type comes after this.
         several = isinstance(self, RegressorMixin) and all(map(accepts_many_outputs, templates))
         tags.target_tags.multi_output = several

@@ -114,6 +114,8 @@ def enter(estimator, plan, gating, X, y, sample_weight):
         check_finite(gate_X, _names(estimator, gate_columns), "a linear expert")
     else:
         expert_X = rows_for_experts(estimator, X, expert_columns, linear)
+    if linear and is_frame(X) and np.array_equal(numbers, expert_X, equal_nan=True):
+        numbers = expert_X  # one object, so that starts sweep over it once
     return Door(
         gate_X, numbers, expert_X, target, weight, kept, as_frame, gate_columns, expert_columns
     )
@@ -158,7 +160,7 @@ def check_rows(estimator, X, as_frame, linear, *, reset):
 
 
 def _check_sparse(X, gating):
-    refuses = gating.who_refuses_sparse() if sp.issparse(X) else None
+    refuses = gating.who_refuses(accepts_sparse) if sp.issparse(X) else None
     if refuses:
         raise TypeError(
             f"Sparse data was passed, but {refuses} takes dense data only; use X.toarray() or "
@@ -183,7 +185,7 @@ def rows_for_gate(estimator, gating, X, columns):
     """The gate's columns, as they are for a gate that takes them so, else as numbers."""
     if not gating.foreign:
         return numbers_for_gate(estimator, X, columns)
-    refuses = gating.who_refuses_nan()
+    refuses = gating.who_refuses(accepts_nan)
     if is_frame(X):
         check_frame(X, columns, refuses, "gate")
         return take_columns(X, columns)

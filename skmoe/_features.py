@@ -89,7 +89,8 @@ def start_numbers(X):
         return X
     found = numeric_columns(X)
     if found:
-        return X.iloc[:, found].to_numpy(dtype=np.float64, na_value=np.nan)
+        numbers = X.iloc[:, found].to_numpy(dtype=np.float64, na_value=np.nan)
+        return np.ascontiguousarray(numbers)
     blocks = []
     for column in range(X.shape[1]):
         values = X.iloc[:, column]

@@ -7,7 +7,7 @@ from sklearn.pipeline import Pipeline
 
 from ._features import as_numbers, check_finite, is_frame, nonnumeric_names
 from ._validation import GATES, resolve_part
-from .experts._folds import accepts_nan, accepts_sparse
+from .experts._folds import accepts_sparse
 from .experts._outputs import blame
 from .experts._slots import set_seeds
 from .gates.classifier import ClassifierGate
@@ -40,19 +40,16 @@ class Gating:
     def _takes_frames(self):
         return getattr(self.gate, "takes_frames", False)
 
-    @property
-    def _first(self):
-        return self.gate if self._head is None else self._head
+    def who_refuses(self, accepts):
+        """Describe who does not accept something; None if nobody.
 
-    def who_refuses_nan(self):
-        """Describe who cannot take NaN; None if nobody."""
-        return None if not self.foreign or accepts_nan(self._first) else self._described()
-
-    def who_refuses_sparse(self):
-        """Describe who cannot take sparse rows; None if nobody."""
-        return None if not self.foreign or accepts_sparse(self._first) else self._described()
-
-    def _described(self):
+        Parameters
+        ----------
+        accepts : callable
+            ``accepts(estimator) -> bool``, such as `accepts_nan`.
+        """
+        if not self.foreign or accepts(self.gate if self._head is None else self._head):
+            return None
         if self._head is not None:
             return f"the gate's {type(self._head.steps[0][1]).__name__}"
         return f"the gate {type(getattr(self.gate, 'estimator', self.gate)).__name__}"
@@ -111,6 +108,23 @@ class Gating:
         numbers = as_numbers(X, estimator=self.gate)
         check_finite(numbers, None, "a gate on sparse features" if sp.issparse(X) else None)
         return numbers
+
+
+def gate_accepts(value, accepts):
+    """Whether the parameter ``gate`` accepts something; what is no gate has no say.
+
+    Parameters
+    ----------
+    value : str, gate, classifier or Pipeline
+    accepts : callable
+        ``accepts(estimator) -> bool``.
+    """
+    try:
+        gating = resolve_gate(value)
+    except (TypeError, ValueError):  # what `fit` will complain about
+        return True
+    dense_only = not gating.foreign and getattr(gating.gate, "dense_only", False)
+    return gating.who_refuses(accepts) is None and not (accepts is accepts_sparse and dense_only)
 
 
 def resolve_gate(value):

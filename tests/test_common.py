@@ -36,6 +36,7 @@ MODELS = [
     MoEClassifier(n_experts=2, combine="vote"),
     MoERegressor(gate=HierarchicalGate(((2,), 1))),
     MoERegressor(n_experts=2, gate=MLPGate((4,))),
+    MoERegressor(n_experts=2, gate=TREE, max_iter=10),
     MoEClassifier(),
     MoEClassifier(n_experts=2),
     MoEClassifier(n_experts=2, top_k=1),
@@ -44,6 +45,7 @@ MODELS = [
     MoEClassifier(gate=HierarchicalGate(((2,), 1)), max_iter=20),
     MoEClassifier(n_experts=2, gate=MLPGate((4,)), max_iter=20),
     MoEClassifier([("logistic", LOGISTIC), ("tree", TREE)], max_iter=5),
+    MoEClassifier(TREE, n_experts=2, gate=TREE, max_iter=5),
 ]
 
 EQUIVALENCE = (
@@ -62,8 +64,8 @@ ROUNDING = (
 
 def expected_failures(estimator):
     """Reasons by name of check."""
-    linear = estimator.experts is None
-    return dict.fromkeys(EQUIVALENCE, ROUNDING if linear else FOLDS)
+    trees = estimator.experts is not None or isinstance(estimator.gate, DecisionTreeClassifier)
+    return dict.fromkeys(EQUIVALENCE, FOLDS if trees else ROUNDING)
 
 
 # parametrize_with_checks hands pytest an iterator in scikit-learn 1.6, which pytest resents.
