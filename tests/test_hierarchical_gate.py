@@ -324,3 +324,10 @@ def test_an_unfitted_gate_says_so():
         HierarchicalGate().log_proba(np.zeros((2, 1)))
     with pytest.raises(AttributeError, match="not fitted yet"):
         HierarchicalGate().coef_  # noqa: B018
+
+
+@trees
+def test_parameters_are_counted_without_the_redundant_ones(tree):
+    branching, paths = TREES[tree]
+    # Each node chooses between its branches: one row of coefficients less.
+    assert draw(branching)[0].n_parameters() == 4 * (len(paths) - 1)

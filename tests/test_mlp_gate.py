@@ -57,6 +57,8 @@ def test_network_equals_its_formula(sizes, activation):
     assert [coef.shape for coef in gate.coefs_] == list(pairwise(sizes))
     squares = sum(np.sum(coef**2) for coef in gate.coefs_)
     assert_allclose(gate.penalty(), 0.005 * squares)
+    sizes[-1] -= 1  # the logits of one expert may be held at zero
+    assert gate.n_parameters() == sum((a + 1) * b for a, b in pairwise(sizes))
 
 
 @shapes

@@ -7,10 +7,14 @@ from numbers import Integral
 import numpy as np
 
 from .._design import solve_spd
-from .._precondition import fits_gram
+from .._ops import get_ops
+from .._precondition import fits_gram, gram_preconditioner
+from .softmax import fit_logits
 
-# Principal directions from which the search for groups of experts starts.
-_N_STARTS = 3
+# The search for groups of experts: rows that it looks at, principal directions that it
+# starts from, and ways of grouping that are fitted, with their iterations.
+_MAX_ROWS = 4000
+_N_STARTS, _N_TRIALS, _TRIAL_ITER = 3, 10, 15
 
 
 @dataclass(frozen=True)
@@ -100,14 +104,14 @@ def below(node, resp):
     return np.add.reduceat(resp[:, first:last], starts, axis=1)
 
 
-def arrange(nodes, design, resp, weight):
+def arrange(nodes, design, resp, weight, net):
     """An order of experts (K,) in which those that are alike share a subtree.
 
     From the root down, the experts of a node are shared out among its branches such that
-    linear functions of the features tell best which branch is responsible: the residual
-    sum of squares of a linear regression of the branches' responsibilities is least. It
-    is that of sums of columns, so one regression of all columns gives it for every way
-    of sharing out.
+    the node can tell well which branch is responsible. All ways that a search by swaps
+    comes across are ranked by a linear regression of the branches' responsibilities on
+    the features (one of all experts gives those of all sums of them); the best of these
+    are fitted, and the highest likelihood wins.
 
     Parameters
     ----------
@@ -115,12 +119,16 @@ def arrange(nodes, design, resp, weight):
     design : Design of shape (n, D)
     resp : ndarray of shape (n, K)
     weight : ndarray of shape (n,)
+    net : ElasticNet
+        Penalty of the fits.
 
     Returns
     -------
     ndarray of shape (K,)
         Column of ``resp`` for each leaf.
     """
+    step = -(-len(resp) // _MAX_ROWS)
+    design, resp, weight = design.on(design.X[::step]), resp[::step], weight[::step]
     order = np.arange(resp.shape[1])
     for node in nodes:
         experts = order[slice(*node.experts)]
@@ -128,7 +136,9 @@ def arrange(nodes, design, resp, weight):
         if max(sizes) == 1:
             continue  # nothing to choose: all are siblings
         explained, residual = _regress(design, resp[:, experts], weight)
-        order[slice(*node.experts)] = experts[_share_out(explained, residual, sizes)]
+        found = [experts[way] for way in _shares(explained, residual, sizes)]
+        gains = [_node_loglik(node, design, resp, weight, way, net) for way in found]
+        order[slice(*node.experts)] = found[int(np.argmax(gains))]
     return order
 
 
@@ -141,30 +151,47 @@ def _regress(design, resp, weight):
     weighted = weight[:, None] * shares
     cross = design.transposed_dot(weighted)
     if fits_gram(design, 1):
-        step = solve_spd(design.grams(weight[:, None])[0] + 1e-6 * np.eye(len(cross)), cross)
+        slopes = solve_spd(design.grams(weight[:, None])[0] + 1e-6 * np.eye(len(cross)), cross)
     else:
-        step = cross / (design.column_squares(weight[:, None]) + 1e-6)
-    explained = cross.T @ step
+        slopes = cross / (design.column_squares(weight[:, None]) + 1e-6)
+    explained = cross.T @ slopes
     return explained, weighted.T @ shares - explained
 
 
-def _share_out(explained, residual, sizes):
-    """Order of experts, cut into groups of given sizes, with the least residual."""
-    directions = np.linalg.eigh(explained)[1][:, ::-1][:, :_N_STARTS]
-    starts = [np.argsort(sign * axis, kind="stable") for axis in directions.T for sign in (1, -1)]
-    found = [_swapped(order, residual, sizes) for order in starts]
-    return min(found, key=lambda pair: pair[0])[1]
+def _node_loglik(node, design, resp, weight, experts, net):
+    """Penalised log-likelihood of a node's softmax, after a few iterations of a fit."""
+    share = weight / weight.sum()
+    ordered = np.empty_like(resp)
+    ordered[:, slice(*node.experts)] = resp[:, experts]
+    targets = share[:, None] * below(node, ordered)
+    start = np.zeros((design.shape[1], targets.shape[1]))
+    curvature = max(targets.sum(), 1e-12) / targets.shape[1] / weight.sum()
+    precondition = gram_preconditioner(design, weight, curvature, net.ridge, targets.shape[1])
+    coef, _ = fit_logits(design, targets, start, net, precondition, max_iter=_TRIAL_ITER, tol=1e-8)
+    log_branch = design.dot(coef)
+    get_ops().log_softmax(log_branch, log_branch)
+    return np.sum(targets * log_branch) - net.value(coef)
 
 
-def _swapped(order, residual, sizes):
-    """Swap pairs of experts between groups for as long as that lowers the residual."""
+def _shares(explained, residual, sizes):
+    """Orders of experts, cut into groups of given sizes: the best by their residual."""
     groups = np.repeat(np.arange(len(sizes)), sizes)
+    seen = {}
+    directions = np.linalg.eigh(explained)[1][:, ::-1][:, :_N_STARTS]
+    for axis in directions.T:
+        for sign in (1, -1):
+            _swap(np.argsort(sign * axis, kind="stable"), residual, groups, seen)
+    return [order for _, order in sorted(seen.values(), key=lambda pair: pair[0])[:_N_TRIALS]]
+
+
+def _swap(order, residual, groups, seen):
+    """Swap pairs of experts between groups while that lowers the residual; note all seen."""
 
     def loss(order):
-        return sum(
-            residual[np.ix_(order[groups == g], order[groups == g])].sum()
-            for g in range(len(sizes))
-        )
+        members = [order[groups == group] for group in range(groups[-1] + 1)]
+        value = sum(residual[np.ix_(some, some)].sum() for some in members)
+        seen.setdefault(frozenset(frozenset(some.tolist()) for some in members), (value, order))
+        return value
 
     best, improved = loss(order), True
     while improved:
@@ -178,4 +205,3 @@ def _swapped(order, residual, sizes):
                 value = loss(trial)
                 if value < best - 1e-12:
                     best, order, improved = value, trial, True
-    return best, order

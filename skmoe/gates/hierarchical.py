@@ -162,7 +162,7 @@ class HierarchicalGate(BaseEstimator):
         """
         self._check(resp)
         design = X if isinstance(X, Design) else self.view(X, sample_weight)
-        return arrange(plant(self.branching), design, resp, sample_weight)
+        return arrange(plant(self.branching), design, resp, sample_weight, self._net)
 
     def log_proba(self, X):
         """Logarithm of the probability of each expert.
@@ -224,6 +224,10 @@ class HierarchicalGate(BaseEstimator):
     def penalty(self):
         """What the objective loses to the penalty, per row of weight one."""
         return self._net.value(self._coef)
+
+    def n_parameters(self):
+        """Number of free coefficients: the logits of one branch of a node may be held at zero."""
+        return self._coef.shape[0] * (self._coef.shape[1] - len(self.nodes_))
 
     @property
     def coef_(self):

@@ -186,6 +186,10 @@ class MLPGate(BaseEstimator):
         """What the objective loses to the penalty, per row of weight one."""
         return 0.5 * self.alpha * sum(np.sum(np.square(layer[:-1])) for layer in self._layers)
 
+    def n_parameters(self):
+        """Number of free weights and biases: one output may be held at zero."""
+        return self.flat().size - len(self._layers[-1])
+
     @property
     def coefs_(self):
         """Weights of each layer, list of (n_inputs, n_outputs)."""
