@@ -29,6 +29,7 @@ from skmoe import MoEClassifier, MoERegressor
 from skmoe._em import fit_em, is_additive
 from skmoe._fit import Monitor, Parts
 from skmoe._path import posterior
+from skmoe._starts import fit_from_starts
 from skmoe._sweep import Sweeper
 from skmoe.experts import LinearExpert
 from skmoe.gates import GaussianGate
@@ -314,6 +315,21 @@ def test_em_climbs_from_labels_with_many_experts(covariance):
     resp = np.eye(9)[np.random.RandomState(0).randint(9, size=60)]
     monitor = StrictMonitor(0.0, 60, patience=10_000)
     fit_em(data, gate_parts(data, 9, GaussianGate(covariance)), monitor, resp)
+
+
+@pytest.mark.parametrize("kind", ["grown", "kmeans"])
+def test_every_start_works_with_the_gate_itself(kind):
+    data = make_data("regression", 0, True, False)
+    gate = GaussianGate()
+    result = fit_from_starts(
+        data,
+        lambda n_experts: gate_parts(data, n_experts, gate),
+        3,
+        [kind],
+        lambda label: Monitor(1e-5, 50),
+        np.random.RandomState(0),
+    )
+    assert result.gate.n_experts_ == 3 and np.isfinite(result.objective)
 
 
 def test_the_gate_given_is_not_changed():

@@ -11,6 +11,8 @@ from .._ops import get_ops
 
 # Logarithms of standard deviations stay within this, so that none over- or underflows.
 _LARGEST_LOG = 30.0
+# Whitened numbers at work at a time, so that they stay in the second-level cache.
+_WHITENED_NUMBERS = 2**18
 
 
 def diagonal(factor):
@@ -46,22 +48,31 @@ def _lower(factor):
 
 
 class FullScorer:
-    """Rows whitened by each expert's covariance, one product per expert."""
+    """Rows whitened by every expert's covariance, in one product for all experts."""
 
     def __init__(self, basis, mean, inverse, constant, width):
         self.ops, self.constant = get_ops(), constant
-        # u to (u - mean) whitened, from the block with its column of ones
-        self.packed = np.zeros((len(mean), basis.shape[1], width))
-        self.packed[:, :, : len(basis)] = inverse @ basis.T
-        self.packed[:, :, len(basis)] = -np.einsum("kij,kj->ki", inverse, mean)
+        # (u - mean) whitened, from the block with its column of ones
+        packed = np.zeros((len(mean), basis.shape[1], width))
+        packed[:, :, : len(basis)] = inverse @ basis.T
+        packed[:, :, len(basis)] = -np.einsum("kij,kj->ki", inverse, mean)
+        self.packed = packed.reshape(-1, width)
+        self.n_rows = max(64, _WHITENED_NUMBERS // max(1, len(self.packed)))
+        self.memory = np.empty(0)
 
     def __call__(self, block, out):
-        block = block.astype(np.float64, copy=False)
-        whitened = np.empty((self.packed.shape[1], len(block)))
-        for packed, constant, scores in zip(self.packed, self.constant, out):
-            np.matmul(packed, block.T, out=whitened)
-            scores[:] = constant
-            self.ops.subtract_half_squares(whitened, scores)
+        for start in range(0, len(block), self.n_rows):
+            rows = block[start : start + self.n_rows].astype(np.float64, copy=False)
+            shape = len(self.packed), len(rows)
+            if self.memory.size < shape[0] * shape[1]:
+                self.memory = np.empty(shape[0] * shape[1])
+            whitened = self.memory[: shape[0] * shape[1]].reshape(shape)
+            np.matmul(self.packed, rows.T, out=whitened)
+            whitened = whitened.reshape(len(out), -1, len(rows))
+            for k, constant in enumerate(self.constant):
+                scores = out[k, start : start + self.n_rows]
+                scores[:] = constant
+                self.ops.subtract_half_squares(whitened[k], scores)
 
 
 class SharedScorer:
