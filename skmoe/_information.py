@@ -7,7 +7,7 @@ from ._ops import get_ops
 from ._sweep import can_sweep, single_blas
 
 # Rows for each parameter: a sample tells the curvature well enough.
-_MOST_ROWS, _LEAST_ROWS = 30, 3
+_MOST_ROWS, _LEAST_ROWS = 10, 3
 # What it may cost: so many passes, or so many operations where passes are short.
 _PASSES, _SMALL = 15, 2e7
 # Operations that take as long as what is done with one score of a row, beside products.

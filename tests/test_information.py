@@ -119,7 +119,7 @@ def test_rows_are_thinned_where_there_are_many():
     data = regression_data(X, y)
     parts = begun(data, 2)
     information = Information.affordable(data, parts)
-    assert 30 * 12 / 2 <= len(information.y) <= 30 * 12
+    assert 10 * 12 / 2 <= len(information.y) <= 10 * 12
     observed, _ = information.matrices(parts)
     whole, _ = Information(data, parts, np.arange(4000)).matrices(parts)
-    assert_allclose(np.diag(observed), np.diag(whole), rtol=0.3)
+    assert_allclose(np.diag(observed), np.diag(whole), rtol=0.5)

@@ -52,6 +52,9 @@ class Twin:
         self.y = torch.tensor((data.y - mean) / scale).T.contiguous()
         base = float(data.base_variance[0] / scale[0] ** 2)
         self.floor = 0.5 * parts.likelihood.floor * base / self.n
+        # Without a floor there is no prior.
+        self.prior_rows = 0.5 / self.n if parts.likelihood.floor > 0 else 0.0
+        self.log_base = math.log(base)
         experts = parts.experts.block_coef() / scale
         experts[-1] -= mean / scale
         coef = np.ascontiguousarray(np.hstack([parts.gate._coef, experts]).T)
@@ -74,6 +77,7 @@ class Twin:
             error = self.y - experts
             log_lik = -0.5 * (error * error * precision + log_variance + math.log(2 * math.pi))
             prior = self.floor * precision.sum()
+            prior = prior + self.prior_rows * (log_variance - self.log_base).sum()
         value = torch.logsumexp(log_gate + log_lik, dim=0).mean() - prior
         slopes = coef[:, :-1].square().sum(dim=1)
         gate, ridge = slopes[: self.n_experts].sum(), slopes[self.n_experts :].sum()
