@@ -205,9 +205,9 @@ def test_combination(experts, task, X):
 @pytest.mark.parametrize("experts", EXPERTS)
 def test_combination_with_a_foreign_gate(experts, task, X):
     rows = INPUTS[X]
-    for gate in FOREIGN_GATES.values():
+    for name, gate in FOREIGN_GATES.items():
         model, y = make(task, experts, gate=gate, cross_fit=None)
-        message = expected_error(experts, "auto", X, y)
+        message = expected_error(name, experts, "auto", X, y)
         if X == "frame with words":
             message = r"(gate|expert).*failed in fit: could not.*gate_features|y has 3 outputs"
         if message is None:
