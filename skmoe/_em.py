@@ -22,7 +22,7 @@ def require(part, *methods):
             )
 
 
-def fit_em(data, parts, monitor, resp, *, accelerate=True, until=None):
+def fit_em(data, parts, monitor, resp, *, accelerate=True, until=None, assign=None):
     """Fit a mixture of experts by EM.
 
     Parameters
@@ -38,6 +38,9 @@ def fit_em(data, parts, monitor, resp, *, accelerate=True, until=None):
         Whether to extrapolate pairs of steps (SQUAREM) where parts are additive.
     until : callable, default=None
         ``until(monitor)``; a true value after an iteration ends the fit.
+    assign : callable, default=None
+        ``assign(resp) -> resp``, what is fitted in the place of responsibilities; one
+        expert is then fitted after the other, also where parts are additive.
 
     Returns
     -------
@@ -48,9 +51,9 @@ def fit_em(data, parts, monitor, resp, *, accelerate=True, until=None):
     require(parts.experts, "fit_predict", "predict", "penalty")
     require(parts.likelihood, "log_lik", "update", "log_prior")
     until = until or _never
-    if is_additive(data, parts):
+    if assign is None and is_additive(data, parts):
         return _fit_additive(data, parts.keep(), monitor, resp, accelerate, until)
-    return _fit_general(data, parts.keep(), monitor, resp, until)
+    return _fit_general(data, parts.keep(), monitor, resp, until, assign)
 
 
 def _never(monitor):
@@ -73,7 +76,7 @@ def is_additive(data, parts):
 # -- general: any experts, any gate ---------------------------------------------------
 
 
-def _fit_general(data, parts, monitor, resp, until=_never):
+def _fit_general(data, parts, monitor, resp, until=_never, assign=None):
     log_gate, best, unexplained = None, None, 0
     resp, spare = np.array(resp, dtype=np.float64), np.empty(resp.shape)
     loglik = np.empty(len(resp))
@@ -91,6 +94,7 @@ def _fit_general(data, parts, monitor, resp, until=_never):
         log_lik = parts.likelihood.log_lik(data.y, pred)
         missed = get_ops().e_step(log_gate, log_lik, spare, loglik)
         value = objective_of_rows(data, parts, loglik, log_gate)
+        spare = spare if assign is None else assign(spare)
         if monitor.update(value, load(log_gate, data.weight)):
             best, unexplained = (parts.keep(), resp.copy()), missed
         if monitor.stop or until(monitor):

@@ -64,7 +64,7 @@ def _best_split(data, parts, parent, fit):
     kept = Parts(parent.gate, parent.experts, parent.likelihood)
     resp, _ = posterior(data, kept)
     best = None
-    for expert, direction, threshold in _candidates(data, kept, resp)[:_MAX_TRIES]:
+    for expert, direction, threshold in splits_by_gain(data, kept, resp)[:_MAX_TRIES]:
         right = data.gate_X.dot(direction[:, None])[:, 0] > threshold
         result = _stage(data, parts, _split(resp, expert, right), fit)
         if best is None or result.objective > best.objective:
@@ -87,11 +87,14 @@ def _split(resp, expert, right):
     return out
 
 
-def _candidates(data, parts, resp):
-    """Splits (expert, direction (D,), threshold), the largest gain first."""
+def splits_by_gain(data, parts, resp, pred=None):
+    """Splits (expert, direction (D,), threshold), the largest gain first.
+
+    Predictions (n, K, P) are given where they are not the experts' own of all rows.
+    """
     rows = thinned(len(data.y), _MAX_ROWS)
     gate_X = data.gate_X
-    residual = _residual(data, parts, rows)
+    residual = _residual(data, parts, rows, pred)
     design = gate_X.on(gate_X.X[rows])
     weights = resp[rows] * data.weight[rows, None]
     Z, directions = _columns(design, residual, weights, parts.experts, data.X)
@@ -163,10 +166,13 @@ def _dense(design):
     return design.dot(np.eye(design.shape[1]))
 
 
-def _residual(data, parts, rows):
+def _residual(data, parts, rows, pred=None):
     """What each expert leaves unexplained: (m, K, P)."""
-    X = data.X.on(data.X.X[rows]) if isinstance(data.X, Design) else data.X[rows]
-    pred = parts.experts.predict(X)
+    if pred is None:
+        X = data.X.on(data.X.X[rows]) if isinstance(data.X, Design) else data.X[rows]
+        pred = parts.experts.predict(X)
+    else:
+        pred = pred[rows]
     if data.n_classes is None:
         return (data.y[rows, None, :] - pred) / data.y_scale
     onehot = np.eye(data.n_classes)[data.y[rows]]

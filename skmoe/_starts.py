@@ -34,7 +34,7 @@ def start_kinds(init, n_init):
 
 
 def fit_from_starts(
-    data, make_parts, n_experts, kinds, new_monitor, rng, fit=fit_em, *, grown=None
+    data, make_parts, n_experts, kinds, new_monitor, rng, fit=fit_em, *, grown=None, begin=None
 ):
     """Fit from every start and return the result with the highest objective.
 
@@ -53,18 +53,21 @@ def fit_from_starts(
         Trainer: ``fit(data, parts, monitor, resp) -> FitResult``.
     grown : FitResult, default=None
         Of a path that reached ``n_experts``; takes the place of the grown start.
+    begin : callable, default=None
+        Trainer of the starts; ``fit`` by default.
 
     Returns
     -------
     FitResult
     """
+    begin = begin or fit
     if n_experts == 1:
         return run(fit, data, make_parts(1), new_monitor(""), np.ones((len(data.y), 1)))
     begun = [] if grown is None else [resume(data, grown)]
     rest = kinds if grown is None else _others(kinds)
-    begun += [_begin(kind, data, make_parts, n_experts, rng, fit) for kind in rest]
+    begun += [_begin(kind, data, make_parts, n_experts, rng, begin) for kind in rest]
     if len(begun) > _FINALISTS:
-        heats = [fit(data, parts, Monitor(1e-6, _RACE_ITER), resp) for parts, resp in begun]
+        heats = [begin(data, parts, Monitor(1e-6, _RACE_ITER), resp) for parts, resp in begun]
         heats.sort(key=lambda result: -result.objective)
         begun = [resume(data, result) for result in heats[:_FINALISTS]]
     results = []

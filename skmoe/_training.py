@@ -158,7 +158,8 @@ class Training:
                 kinds = start_kinds(self.init, self.n_init)
                 if can_grow(data, gate) and self.routing is None:
                     how = (kinds, new_monitor, rng, solver.fit)
-                    return data, fit_from_starts(data, make_parts, n_experts, *how, grown=grown)
+                    more = {"grown": grown, "begin": getattr(solver, "begin", None)}
+                    return data, fit_from_starts(data, make_parts, n_experts, *how, **more)
                 # Starts are looked for with a softmax gate, and handed over.
                 start = surrogate_start if self.routing is None else routed_start
                 given = start(data, gate, likelihood, n_experts, kinds, rng)

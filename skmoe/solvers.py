@@ -1,12 +1,15 @@
 """Solvers: how the parts of a mixture are trained."""
 
-from numbers import Integral
+from functools import partial
+from numbers import Integral, Real
 
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
+from ._assign import Stochastic, anneal, hard
 from ._em import fit_em
 from ._joint import fit_joint
+from ._revival import fit_with_moves
 
 __all__ = ["EM", "Gradient"]
 
@@ -23,6 +26,26 @@ class EM(BaseEstimator):
     accelerate : bool, default=True
         Extrapolate pairs of iterations (SQUAREM) for linear Gaussian experts. A jump that
         lowers the objective is not made.
+    e_step : {"soft", "hard", "stochastic"}, default="soft"
+        What experts are fitted to: responsibilities, each row to its most probable expert
+        (classification EM), or to one that is drawn. The objective that is monitored stays
+        that of the mixture, which hard and stochastic steps may lower; the best iterate is
+        kept. They fit expert after expert, so linear ones take longer than by soft steps.
+    temperature : float, default=1.0
+        Above 1, the fit begins by deterministic annealing: responsibilities to the power
+        of 1 / temperature. These iterations are not in ``history_``.
+    cooling : float, default=0.8
+        Factor of the temperature from one iteration to the next, until it is 1.
+    revive : bool, default=False
+        Plant dead experts anew, where another gains most from a split. An expert is dead
+        if for five iterations its load, and in the end its responsibility, is below a
+        tenth of an equal share. The move is undone if the objective is not higher after
+        15 iterations.
+    polish : int, default=0
+        So often at most, plant the lightest expert of a converged fit anew; again only if
+        that raises the objective.
+    random_state : int, default=0
+        Seed of stochastic steps.
 
     References
     ----------
@@ -31,6 +54,18 @@ class EM(BaseEstimator):
 
     Varadhan, R. and Roland, C. (2008). Simple and globally convergent methods for
     accelerating the convergence of any EM algorithm. Scand. J. Statist. 35, 335-353.
+
+    Celeux, G. and Diebolt, J. (1985). The SEM algorithm: a probabilistic teacher algorithm
+    derived from the EM algorithm for the mixture problem. Comput. Statist. Quart. 2, 73-82.
+
+    Celeux, G. and Govaert, G. (1992). A classification EM algorithm for clustering and two
+    stochastic versions. Comput. Statist. Data Anal. 14, 315-332.
+
+    Ueda, N. and Nakano, R. (1998). Deterministic annealing EM algorithm. Neural Networks
+    11, 271-282.
+
+    Ueda, N., Nakano, R., Ghahramani, Z. and Hinton, G. E. (2000). SMEM algorithm for mixture
+    models. Neural Computation 12, 2109-2128.
 
     Examples
     --------
@@ -41,13 +76,60 @@ class EM(BaseEstimator):
     EM(accelerate=False)
     """
 
-    _parameter_constraints = {"accelerate": ["boolean"]}
+    _parameter_constraints = {
+        "accelerate": ["boolean"],
+        "e_step": [StrOptions({"soft", "hard", "stochastic"})],
+        "temperature": [Interval(Real, 1, None, closed="left")],
+        "cooling": [Interval(Real, 0, 1, closed="neither")],
+        "revive": ["boolean"],
+        "polish": [Interval(Integral, 0, None, closed="left")],
+        "random_state": [Interval(Integral, 0, 2**32 - 1, closed="both")],
+    }
 
-    # Iterations in a row without a rise that count as convergence.
-    patience = 2
-
-    def __init__(self, *, accelerate=True):
+    def __init__(
+        self,
+        *,
+        accelerate=True,
+        e_step="soft",
+        temperature=1.0,
+        cooling=0.8,
+        revive=False,
+        polish=0,
+        random_state=0,
+    ):
         self.accelerate = accelerate
+        self.e_step = e_step
+        self.temperature = temperature
+        self.cooling = cooling
+        self.revive = revive
+        self.polish = polish
+        self.random_state = random_state
+
+    @property
+    def patience(self):
+        """Iterations in a row without a rise that count as convergence."""
+        return 10 if self.e_step == "stochastic" else 2
+
+    def begin(self, data, parts, monitor, resp):
+        """Train without annealing and moves, for starts; arguments as in `fit`.
+
+        Parameters
+        ----------
+        data : FitData
+            Rows, targets and weights.
+        parts : Parts
+            Started gate, experts and likelihood; copied, not changed.
+        monitor : Monitor
+            Judges progress.
+        resp : ndarray of shape (n, K)
+            Responsibilities to start from.
+
+        Returns
+        -------
+        FitResult
+            Parts of the best iterate, objective, history.
+        """
+        return self._step()(data, parts, monitor, resp)
 
     def fit(self, data, parts, monitor, resp):
         """Train the parts of a mixture.
@@ -68,7 +150,18 @@ class EM(BaseEstimator):
         FitResult
             Parts of the best iterate, objective, history.
         """
-        return fit_em(data, parts, monitor, resp, accelerate=self.accelerate)
+        if self.temperature > 1.0:
+            parts, resp = anneal(data, parts, resp, self.temperature, self.cooling)
+        step = self._step()
+        if self.revive or self.polish:
+            moves = {"revive": self.revive, "polish": self.polish}
+            return fit_with_moves(step, data, parts, monitor, resp, **moves)
+        return step(data, parts, monitor, resp)
+
+    def _step(self):
+        """`fit_em` with the options."""
+        assign = {"soft": None, "hard": hard, "stochastic": Stochastic(self.random_state)}
+        return partial(fit_em, accelerate=self.accelerate, assign=assign[self.e_step])
 
 
 class Gradient(BaseEstimator):

@@ -80,6 +80,7 @@ SOLVERS = {
     "auto": "auto",
     "em": "em",
     "plain em": EM(accelerate=False),
+    "moves": EM(e_step="hard", temperature=2.0, cooling=0.5, revive=True, polish=1),
     "gradient": Gradient(warm_up=1),
 }
 LINEAR = ("linear", "strong ridge")

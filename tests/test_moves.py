@@ -1,0 +1,223 @@
+"""Hard, stochastic and annealed E-steps; dead experts planted anew; the lightest one moved."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from problems import StrictMonitor, linear_parts, make_data, regression, responsibilities
+from sklearn.linear_model import Ridge
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from skmoe import MoEClassifier, MoERegressor, _em
+from skmoe._assign import Cooling, Stochastic, hard
+from skmoe._fit import Monitor, objective_value
+from skmoe.datasets import make_moe_regression
+from skmoe.solvers import EM
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+# -- E-steps ---------------------------------------------------------------------------------
+
+
+def test_what_steps_make_of_responsibilities():
+    resp = np.array([[0.2, 0.5, 0.3], [0.6, 0.4, 0.0]])
+    np.testing.assert_array_equal(hard(resp), [[0, 1, 0], [1, 0, 0]])
+    draw = Stochastic(0)
+    drawn = np.array([draw(resp) for _ in range(4000)])
+    assert set(drawn.ravel()) == {0.0, 1.0} and (drawn.sum(axis=2) == 1.0).all()
+    np.testing.assert_allclose(drawn.mean(axis=0), resp, atol=0.03)
+    assert drawn[:, 1, 2].sum() == 0
+    cooling = Cooling(2.0, 0.6)
+    roots = np.sqrt(resp)
+    np.testing.assert_allclose(cooling(resp), roots / roots.sum(axis=1, keepdims=True))
+    warmer = resp ** (1 / 1.2)
+    np.testing.assert_allclose(cooling(resp), warmer / warmer.sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(cooling(resp), resp)
+    assert cooling.temperature == 1.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_hard_steps_climb_the_classification_likelihood(task, seed, monkeypatch):
+    data = make_data(task, seed, weighted=True, sparse=False)
+    parts = linear_parts(data, 3)
+    values, objective = [], _em.objective_of_rows
+
+    def watched(data, parts, loglik, log_gate):
+        log_lik = parts.likelihood.log_lik(data.y, parts.experts.predict(data.X))
+        joint = parts.gate.log_proba(data.gate_X) + log_lik
+        values.append(objective_value(data, data.weight @ joint.max(axis=1), parts))
+        return objective(data, parts, loglik, log_gate)
+
+    monkeypatch.setattr(_em, "objective_of_rows", watched)
+    start = hard(responsibilities(len(data.y), 3, seed))
+    result = EM(e_step="hard").fit(data, parts, Monitor(0.0, 25, patience=99), start)
+    assert len(values) == 25 and min(np.diff(values)) > -1e-9
+    assert values[-1] > values[0]
+    assert result.objective == max(result.history["objective"])
+
+
+MODELS = {
+    "linear": (MoERegressor(n_experts=3, random_state=0), "numbers"),
+    "tree": (MoERegressor(DecisionTreeRegressor(max_depth=3), n_experts=3), "numbers"),
+    "classes": (MoEClassifier(n_experts=3, random_state=0), "labels"),
+    "class tree": (MoEClassifier(DecisionTreeClassifier(max_depth=3), n_experts=3), "labels"),
+}
+SOLVERS = {
+    "hard": EM(e_step="hard"),
+    "stochastic": EM(e_step="stochastic"),
+    "annealed": EM(temperature=5.0),
+    "annealed hard": EM(temperature=3.0, cooling=0.5, e_step="hard"),
+    "revive": EM(revive=True),
+    "polish": EM(polish=2),
+}
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_option_with_every_expert(kind, solver):
+    X, y = regression(3, n=150)
+    y = y[:, 0]
+    model, target = MODELS[kind]
+    y = y if target == "numbers" else np.digitize(y, np.quantile(y, [0.3, 0.7]))
+    model.set_params(solver=SOLVERS[solver], max_iter=30, random_state=0, n_init=1)
+    first = model.fit(X, y).predict(X)
+    assert np.isfinite(model.objective_) and model.score(X, y) > 0.4
+    assert len(model.history_["objective"]) == model.n_iter_ <= 30
+    np.testing.assert_array_equal(model.fit(X, y).predict(X), first)
+
+
+def test_seeds_of_stochastic_steps():
+    X, y = regression(3, n=150)
+    values = [
+        MoERegressor(n_experts=3, solver=EM(e_step="stochastic", random_state=seed), random_state=0)
+        .fit(X, y[:, 0])
+        .history_["objective"][:5]
+        for seed in (0, 0, 1)
+    ]
+    assert values[0] == values[1] != values[2]
+
+
+def test_annealing_ends_in_monotone_steps():
+    data = make_data("regression", 1, weighted=True, sparse=False)
+    resp = responsibilities(len(data.y), 3, 1)
+    monitor = StrictMonitor(0.0, 20, patience=99)
+    warm = EM(temperature=4.0).fit(data, linear_parts(data, 3), monitor, resp)
+    cold = EM().fit(data, linear_parts(data, 3), StrictMonitor(0.0, 20, patience=99), resp)
+    assert warm.history["objective"][0] != cold.history["objective"][0]
+
+
+def test_bad_options():
+    X, y = regression(3, n=50)
+    for options in ({"e_step": "crisp"}, {"temperature": 0.5}, {"cooling": 1.0}, {"polish": -1}):
+        with pytest.raises(ValueError, match=f"'{next(iter(options))}' parameter of EM"):
+            MoERegressor(n_experts=2, solver=EM(**options)).fit(X, y[:, 0])
+
+
+# -- moves -----------------------------------------------------------------------------------
+
+
+def collapsing(seed):
+    """Four regimes; eight far rows draw the start by k-means away from the others."""
+    X, y = make_moe_regression(1200, 3, n_experts=4, random_state=seed, noise=0.1)
+    rng = np.random.RandomState(seed)
+    train, y_train = X[:600].copy(), y[:600].copy()
+    train[:8] *= 60.0
+    y_train[:8] = rng.normal(size=8) * y_train.std()
+    return train, y_train, X[600:], y[600:]
+
+
+def dead(model):
+    return int((model.load_ < 0.1 / model.n_experts_).sum())
+
+
+@pytest.mark.parametrize("seed", [1, 3, 7])
+def test_revival_where_the_start_collapses(seed):
+    X, y, new, new_y = collapsing(seed)
+    plain, revived = [
+        MoERegressor(n_experts=4, init="kmeans", n_init=1, solver=solver, random_state=0).fit(X, y)
+        for solver in (EM(), EM(revive=True))
+    ]
+    assert dead(plain) > 0 and dead(revived) == 0
+    assert revived.objective_ > plain.objective_ + 0.1
+    gain = revived.log_likelihood(new, new_y) - plain.log_likelihood(new, new_y)
+    assert gain.mean() > 0.2
+
+
+def test_revival_of_the_default_start():
+    """A spike of zeros misleads the grown start, far rows the one by k-means."""
+    X, y, new, new_y = collapsing(22)
+    rng = np.random.RandomState(22)
+    rng.normal(size=8)
+    y[rng.uniform(size=600) < 0.25] = 0.0
+    new_y = np.where(rng.uniform(size=600) < 0.25, 0.0, new_y)
+    plain, revived = [
+        MoERegressor(n_experts=5, solver=solver, random_state=0).fit(X, y)
+        for solver in (EM(), EM(revive=True))
+    ]
+    assert dead(plain) == 1 and dead(revived) == 0
+    gain = revived.log_likelihood(new, new_y) - plain.log_likelihood(new, new_y)
+    assert gain.mean() > 0.3
+
+
+MOVES = [{"revive": True}, {"polish": 3}, {"revive": True, "polish": 3}]
+
+
+@pytest.mark.parametrize("options", MOVES)
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_moves_never_lower_the_objective(task, seed, options):
+    data = make_data(task, seed, weighted=True, sparse=seed % 2 == 1)
+    resp = responsibilities(len(data.y), 6, seed)
+    resp[:, 1] = 1e-9  # one is dead from the start
+    monitor = StrictMonitor(1e-7, 60, patience=2)
+    result = EM(**options).fit(data, linear_parts(data, 6), monitor, resp)
+    plain = EM().fit(data, linear_parts(data, 6), Monitor(1e-7, 60, patience=2), resp)
+    assert result.objective == max(result.history["objective"])
+    assert result.n_iter == len(result.history["objective"])
+    assert result.objective >= plain.objective - 1e-3
+
+
+def empty_start(n, n_experts):
+    start = np.random.RandomState(0).dirichlet(np.ones(n_experts), size=n)
+    start[:, -1] = 0.0
+    return start / start.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("frame", [False, True])
+def test_dead_trees_are_revived(frame):
+    X, y = make_moe_regression(300, 2, n_experts=3, random_state=0, noise=0.1)
+    rows = pd.DataFrame(X, columns=["u", "v"]) if frame else X
+    tree = DecisionTreeRegressor(max_depth=3)
+    plain, revived = [
+        MoERegressor(
+            tree, n_experts=3, init=empty_start(300, 3), n_init=1, solver=solver, random_state=0
+        ).fit(rows, y)
+        for solver in (EM(), EM(revive=True))
+    ]
+    assert dead(plain) == 1 and dead(revived) == 0
+    assert revived.objective_ > plain.objective_
+
+
+def test_nothing_changes_where_none_is_dead():
+    X, y = make_moe_regression(400, 2, n_experts=2, random_state=0)
+    plain = MoERegressor(n_experts=2, solver=EM(), random_state=0).fit(X, y)
+    revived = MoERegressor(n_experts=2, solver=EM(revive=True), random_state=0).fit(X, y)
+    assert plain.history_["objective"] == revived.history_["objective"]
+    np.testing.assert_array_equal(plain.predict(X), revived.predict(X))
+
+
+def test_one_expert_cannot_be_moved():
+    X, y = regression(0, n=60)
+    model = MoERegressor(n_experts=1, solver=EM(revive=True, polish=2)).fit(X, y[:, 0])
+    assert model.converged_ and model.load_ == [1.0]
+
+
+def test_a_mixed_list_is_polished():
+    X, y = make_moe_regression(300, 2, n_experts=3, random_state=1)
+    experts = [("a", Ridge()), ("b", Ridge(0.1)), ("tree", DecisionTreeRegressor(max_depth=2))]
+    values = [
+        MoERegressor(experts, solver=solver, random_state=0).fit(X, y).objective_
+        for solver in (EM(), EM(polish=3))
+    ]
+    assert values[1] >= values[0]
