@@ -20,8 +20,10 @@ from ._fit import Parts
 from ._gating import gate_accepts, resolve_gate
 from ._growth import ChoosesExperts
 from ._health import fingerprint
+from ._life import ExpertLife
 from ._picture import visual_block
 from ._predict import MixturePredictions
+from ._solving import resolve_solver
 from ._sparse import check_solver, make_trainer, resolve_balance, resolve_routing, routing_facts
 from ._training import Training
 from ._validation import (
@@ -43,7 +45,14 @@ from .experts.estimators import (
 from .selection import Grow
 
 
-class BaseMoE(Training, ChoosesExperts, InformationCriteria, MixturePredictions, _BaseComposition):
+class BaseMoE(
+    Training,
+    ExpertLife,
+    ChoosesExperts,
+    InformationCriteria,
+    MixturePredictions,
+    _BaseComposition,
+):
     """What `MoERegressor` and `MoEClassifier` share."""
 
     _parameter_constraints = {
@@ -159,7 +168,8 @@ class BaseMoE(Training, ChoosesExperts, InformationCriteria, MixturePredictions,
         likelihood = self._resolve_likelihood()
         check_combine(self.combine, likelihood, is_classifier(self))
         routing, (penalty, bias) = resolve_routing(self), resolve_balance(self)
-        solver = self._resolve_solver(plan, gate)
+        dense = self.routing is None and self.load_balance is None
+        solver = resolve_solver(self.solver, plan, gate, self.cross_fit, dense)
         check_solver(self, solver)
         criterion = self._check_growth(plan, gate, likelihood)
         door = enter(self, plan, gating, X, y, sample_weight)
@@ -188,6 +198,7 @@ class BaseMoE(Training, ChoosesExperts, InformationCriteria, MixturePredictions,
         self._gate_columns, self._expert_columns = door.gate_columns, door.expert_columns
         self._fitted_foreign, self._as_frame = plan.linear is None, door.as_frame
         self.gate_, self.likelihood_ = self._gating.published(result.gate), result.likelihood
+        self._units = data.y_scale, data.base_variance
         self.experts_ = result.experts.published(getattr(self, "classes_", None))
         if plan.linear is not None and hasattr(self, "feature_names_in_"):
             names = self.feature_names_in_

@@ -68,9 +68,12 @@ def select_gate(gate, kept, *, refit):
     refit : bool
         Whether it is fitted next, so that a fresh one will do.
     """
+    gate = own_gate(gate) if refit else gate
     if hasattr(gate, "selected"):
         return gate.selected(kept)
-    return clone(gate, safe=False) if refit else SelectedGate(gate, kept)
+    if refit and not hasattr(gate, "count_experts"):
+        return clone(gate, safe=False)
+    return SelectedGate(gate, kept)
 
 
 class SelectedGate:
@@ -78,7 +81,7 @@ class SelectedGate:
 
     Parameters
     ----------
-    gate : fitted gate
+    gate : gate
     experts : list of int
         Those that are left, in their new order.
     """
@@ -91,9 +94,28 @@ class SelectedGate:
         """A copy with fewer of them."""
         return SelectedGate(self.gate, [self.experts[k] for k in kept])
 
+    def count_experts(self):
+        """How many are left."""
+        return len(self.experts)
+
+    def fit(self, X, resp, sample_weight=None):
+        """Fit the gate; those that are left out get nothing."""
+        n_experts = self.gate.count_experts()
+        padded = np.zeros((len(resp), n_experts))
+        padded[:, self.experts] = resp
+        self.gate.fit(X, padded, sample_weight)
+        return self
+
     def log_proba(self, X):
         """Logarithm of the renormalised probabilities: (n, d) -> (n, K)."""
         return renormalised(self.gate.log_proba(X)[:, self.experts])
+
+
+def own_gate(gate):
+    """The gate itself, where it has been left some of its experts and can be fitted to fewer."""
+    while isinstance(gate, SelectedGate) and not hasattr(gate.gate, "count_experts"):
+        gate = gate.gate
+    return gate
 
 
 def renormalised(log_weights):

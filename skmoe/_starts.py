@@ -208,8 +208,10 @@ def refit_experts(data, result):
         return result
     except ExpertsFailed as failure:
         parts = Parts(result.gate, result.experts, result.likelihood)
+        kept = [k for k in range(parts.experts.n_experts) if k not in failure.errors]
         parts, resp = keep_survivors(parts, result.resp, failure, refit=False)
-        return replace(result, **vars(parts), resp=resp)
+        bias = None if result.routing_bias is None else result.routing_bias[kept]
+        return replace(result, **vars(parts), resp=resp, routing_bias=bias)
 
 
 def routed_start(data, gate, likelihood, n_experts, kinds, rng):

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 from joblib import effective_n_jobs
-from sklearn.frozen import FrozenEstimator
 
 from ._design import Design
 from ._fit import FitData, Monitor, Parts
 from ._path import posterior
+from ._solving import all_frozen
 from ._starts import (
     can_grow,
     fit_from_starts,
@@ -22,13 +22,13 @@ from ._starts import (
     surrogate_start,
 )
 from ._sweep import single_blas
-from ._validation import SOLVERS, given_start, resolve_part
+from ._validation import given_start
 from .experts.estimators import EstimatorExperts, make_folds
-from .solvers import EM, Gradient
+from .solvers import Pool
 
 # Optimism per row above which responsibilities are computed out of fold.
 _MAX_OPTIMISM = 0.05
-AUTO_FOLDS = 3
+AUTO_FOLDS, _POOL_FOLDS = 3, 5
 _LARGEST_SEED = np.iinfo(np.int32).max
 
 
@@ -103,43 +103,6 @@ class Training:
             parts.experts.l1_ratio = plan.linear.l1_ratio
         return parts, resp
 
-    def _resolve_solver(self, plan, gate):
-        """The solver; "auto" takes gradients where all parts have them."""
-        if self.solver != "auto":
-            solver = resolve_part(self.solver, SOLVERS, "solver", ("fit",))
-            if not hasattr(solver, "patience"):
-                raise TypeError(f"solver={solver!r} is no solver; try EM() or Gradient().")
-        else:
-            dense = self.routing is None and self.load_balance is None
-            smooth = plan.linear is not None and hasattr(gate, "penalty_gradient") and dense
-            smooth = smooth and not getattr(gate, "early_stopping", False)
-            solver = SOLVERS["gradient" if smooth else "em"]()
-        if isinstance(solver, Gradient) and plan.linear is None:
-            raise ValueError(
-                f"solver={self.solver!r} trains linear experts only, but experts are "
-                f"{', '.join(type(t).__name__ for t in plan.templates)}; use solver='em'."
-            )
-        if isinstance(solver, Gradient) and getattr(gate, "early_stopping", False):
-            raise ValueError(
-                f"solver={self.solver!r} trains on all rows, but gate={gate!r} holds some out; "
-                f"use solver='em' or early_stopping=False."
-            )
-        if isinstance(solver, Gradient) and hasattr(gate, "updated"):
-            raise ValueError(
-                f"solver={self.solver!r} trains gates by their gradients, but the M-step of "
-                f"{type(gate).__name__} is in closed form; use solver='em'."
-            )
-        if (
-            isinstance(solver, EM)
-            and plan.linear is not None
-            and plan.linear.alpha * plan.linear.l1_ratio > 0.0
-        ):
-            raise ValueError(
-                f"solver={self.solver!r} cannot train LinearExpert(l1_ratio="
-                f"{plan.linear.l1_ratio}); use solver='gradient' or l1_ratio=0."
-            )
-        return solver
-
     def _fit_linear(self, data, plan, gate, likelihood, solver, last, given, rng, grown):
         n_experts = plan.n_experts
 
@@ -169,22 +132,26 @@ class Training:
     def _fit_foreign(self, data, plan, gate, likelihood, solver, last, given, rng, grown):
         n_experts = plan.n_experts
         experts = self._foreign_experts(data, plan, rng.randint(_LARGEST_SEED))
-        fold_seed = rng.randint(_LARGEST_SEED)
-        folds = self._folds(data, plan, fold_seed)
+        pooled = isinstance(solver, Pool)
+        folds = self._folds(data, plan, rng.randint(_LARGEST_SEED), pooled)
         parts, resp = Parts(gate, experts, likelihood.start(data, n_experts)), given
         if last is not None:
             parts = replace(last, experts=experts)
-        elif resp is None:
+        elif resp is None and not pooled:
             kinds = start_kinds(self.init, self.n_init)
             resp = surrogate_start(data, gate, likelihood, n_experts, kinds, rng)
         if hasattr(solver, "prepare"):
             solver.prepare(data, parts, resp)
         if folds is not None:
-            data = self._with_folds(data, folds, parts, resp, solver.fit)
+            folded = replace(data, folds=folds)
+            data = folded if pooled else self._honest(data, folded, parts, resp, solver.fit)
         crossed = data.folds is not None
-        tol = self._tolerance(crossed or hasattr(gate, "fit_log_proba"))
-        monitor = Monitor(tol, self.max_iter, patience=5, verbose=self.verbose)
+        tol = self._tolerance(not pooled and (crossed or hasattr(gate, "fit_log_proba")))
+        patience = solver.patience if pooled else 5
+        monitor = Monitor(tol, self.max_iter, patience=patience, verbose=self.verbose)
         result = run(solver.fit, data, parts, monitor, resp)
+        if pooled:
+            result = replace(result, resp=np.ones_like(result.resp))
         if crossed:
             result = refit_experts(replace(data, folds=None), result)
         return data, result
@@ -203,18 +170,17 @@ class Training:
     def _tolerance(self, crossed):
         return self.tol if self.tol is not None else (1e-3 if crossed else 1e-5)
 
-    def _folds(self, data, plan, seed):
+    def _folds(self, data, plan, seed, pooled=False):
         """Folds that ``cross_fit`` asks for or may want; None if there are none."""
-        frozen = all(isinstance(template, FrozenEstimator) for template in plan.templates)
         automatic, n_rows = self.cross_fit == "auto", len(data.weight)
-        if self.cross_fit is None or frozen or (automatic and n_rows < 2 * AUTO_FOLDS):
+        few = automatic and n_rows < 2 * AUTO_FOLDS
+        if self.cross_fit is None or all_frozen(plan.templates) or few:
             return None
-        wanted = AUTO_FOLDS if automatic else self.cross_fit
+        wanted = (_POOL_FOLDS if pooled else AUTO_FOLDS) if automatic else self.cross_fit
         return make_folds(data.y, n_rows, wanted, seed, data.n_classes)
 
-    def _with_folds(self, data, folds, parts, resp, fit):
+    def _honest(self, data, folded, parts, resp, fit):
         """Data with folds; without, where "auto" finds in-sample predictions honest."""
-        folded = replace(data, folds=folds)
         if self.cross_fit == "auto" and optimism(folded, parts, resp, fit) <= _MAX_OPTIMISM:
             return data
         return folded

@@ -13,7 +13,7 @@ from .gates import GaussianGate, HierarchicalGate, MLPGate, SoftmaxGate
 from .likelihoods import Gaussian
 from .routing import ExpertRouting, TokenRouting
 from .selection import Grow
-from .solvers import EM, Gradient
+from .solvers import EM, Gradient, Pool
 
 DEFAULT_N_EXPERTS = 4
 
@@ -24,7 +24,7 @@ GATES = {
     "softmax": SoftmaxGate,
 }
 LIKELIHOODS = {"gaussian": Gaussian}
-SOLVERS = {"em": EM, "gradient": Gradient}
+SOLVERS = {"em": EM, "gradient": Gradient, "pool": Pool}
 ROUTINGS = {"token": TokenRouting, "expert": ExpertRouting}
 _NAMED = {
     "gate": GATES,
@@ -108,7 +108,7 @@ def plan_experts(experts, n_experts, classify, gate=None):
         linear = LinearExpert() if experts is None else experts
         linear._validate_params()
         return ExpertPlan(linear, [], names, growth)
-    _check_expert(experts, "experts", classify)
+    check_expert(experts, "experts", classify)
     return ExpertPlan(None, [experts] * n_experts, names, growth)
 
 
@@ -145,7 +145,7 @@ def _plan_list(experts, n_experts, classify):
                 f"experts: {name!r} is a LinearExpert, which is a template for all experts; "
                 f"in a list use Ridge or LogisticRegression."
             )
-        _check_expert(template, f"experts: {name!r}", classify)
+        check_expert(template, f"experts: {name!r}", classify)
     return ExpertPlan(None, [template for _, template in experts], [name for name, _ in experts])
 
 
@@ -170,7 +170,7 @@ def check_names(names, parameters):
             )
 
 
-def _check_expert(template, where, classify):
+def check_expert(template, where, classify):
     if isinstance(template, type):
         raise TypeError(f"{where} is the class {template.__name__}; give an instance of it.")
     missing = [m for m in ("fit", "predict", "get_params") if not hasattr(template, m)]

@@ -9,9 +9,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ._assign import Stochastic, anneal, hard
 from ._em import fit_em
 from ._joint import fit_joint
+from ._pool import fit_pool
 from ._revival import fit_with_moves
 
-__all__ = ["EM", "Gradient"]
+__all__ = ["EM", "Gradient", "Pool"]
 
 
 class EM(BaseEstimator):
@@ -239,3 +240,93 @@ class Gradient(BaseEstimator):
             renew_every=self.renew_every,
             memory=self.memory,
         )
+
+
+class Pool(BaseEstimator):
+    r"""A gate over experts that are trained once, each on all rows.
+
+    For a pool of different estimators, or of models that one already has. Every expert is
+    predicted out of fold (``cross_fit``, five folds by default), and the gate is trained on
+    how likely these predictions make the targets; responsibilities are not fed back into
+    the experts, which are fitted on all rows at the end. The gate's slopes are shrunk
+    towards none, the constant gate, by a strength that is chosen by cross-validation on the
+    out-of-fold predictions. Experts in a ``FrozenEstimator`` are not fitted: give `fit` rows
+    that they have not seen.
+
+    Parameters
+    ----------
+    loss : {"log", "squared"}, default="log"
+        What the gate minimises: minus the log-likelihood, or, where only the mean matters,
+        the squared error of the mixture's mean. Noise is estimated in both cases.
+    alphas : sequence of float, default=(1e-3, 1e-2, 1e-1, 1.0, 1e6)
+        Strengths of the ridge on the gate's slopes to choose from, in the units of
+        `skmoe.gates.SoftmaxGate`. The last of the defaults is the constant gate.
+    n_folds : int, default=4
+        Folds of the rows that choose the strength.
+
+    References
+    ----------
+    Wolpert, D. H. (1992). Stacked generalization. Neural Networks 5, 241-259.
+
+    Yao, Y., Pirs, G., Vehtari, A. and Gelman, A. (2022). Bayesian hierarchical stacking:
+    some models are (somewhere) useful. Bayesian Analysis 17, 1043-1071.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.tree import DecisionTreeRegressor
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.solvers import Pool
+    >>> X = np.linspace(-1, 1, 200).reshape(-1, 1)
+    >>> y = np.where(X[:, 0] < 0, X[:, 0], np.sign(np.sin(9 * X[:, 0])))
+    >>> experts = [("line", Ridge()), ("steps", DecisionTreeRegressor(max_depth=4))]
+    >>> model = MoERegressor(experts, solver=Pool(), random_state=0).fit(X, y)
+    >>> round(model.score(X, y), 1)
+    1.0
+    >>> model.cross_fit_
+    5
+    """
+
+    _parameter_constraints = {
+        "loss": [StrOptions({"log", "squared"})],
+        "alphas": ["array-like"],
+        "n_folds": [Interval(Integral, 2, None, closed="left")],
+    }
+
+    patience = 1
+
+    def __init__(self, *, loss="log", alphas=(1e-3, 1e-2, 1e-1, 1.0, 1e6), n_folds=4):
+        self.loss = loss
+        self.alphas = alphas
+        self.n_folds = n_folds
+
+    def fit(self, data, parts, monitor, resp=None):
+        """Train gate and noise on out-of-fold predictions.
+
+        Parameters
+        ----------
+        data : FitData
+            Rows, targets, weights and folds.
+        parts : Parts
+            Started gate, experts and likelihood; copied, not changed.
+        monitor : Monitor
+            Judges progress of the final gate.
+        resp : None
+            Not used.
+
+        Returns
+        -------
+        FitResult
+            ``history["strengths"]`` maps each strength to its
+            mean held-out log-likelihood (target as given), or minus its squared error
+            (target in units of its standard deviation).
+        """
+        alphas = [float(alpha) for alpha in self.alphas]
+        if not alphas or not all(isinstance(a, Real) and 0 <= a < float("inf") for a in alphas):
+            raise ValueError(
+                f"Pool(alphas={self.alphas!r}) must hold finite strengths of at least 0."
+            )
+        if self.loss == "squared" and data.n_classes is not None:
+            raise ValueError("Pool(loss='squared') is for regression; use Pool(loss='log').")
+        return fit_pool(data, parts, monitor, loss=self.loss, alphas=alphas, n_folds=self.n_folds)

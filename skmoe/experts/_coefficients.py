@@ -45,6 +45,28 @@ class CoefficientExperts:
         fresh._center, fresh._scale = data.X.center, data.X.scale
         return fresh
 
+    def on(self, X):
+        """A view of other rows, standardised as those of the fit."""
+        return self._design(X)
+
+    def selected(self, kept):
+        """A copy with some of the experts, by index."""
+        fresh = copy.copy(self)
+        fresh.coef, fresh.n_experts = np.ascontiguousarray(self.coef[:, kept]), len(kept)
+        if self.noise is not None:
+            fresh.noise = self.noise[kept]
+        return fresh
+
+    def replaced(self, where, others):
+        """A copy in which experts, by index, are those of another collection."""
+        fresh = copy.copy(self)
+        fresh.coef = self.coef.copy()
+        fresh.coef[:, where] = others.coef
+        if self.noise is not None:
+            fresh.noise = self.noise.copy()
+            fresh.noise[where] = others.noise
+        return fresh
+
     def predict(self, X, rows=None):
         """Predict the outputs of each expert: means or class scores.
 

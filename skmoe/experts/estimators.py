@@ -250,6 +250,33 @@ class EstimatorExperts:
             chosen.estimators_ = [self.estimators_[k] for k in kept]
         return chosen
 
+    def replaced(self, where, others):
+        """A copy in which experts, by index, are those of another collection."""
+        fresh = self.selected(range(self.n_experts))
+        for k, name, slot, fitted in zip(
+            where, others.names, others._slots, others.estimators_, strict=True
+        ):
+            fresh.names[k], fresh._slots[k], fresh.estimators_[k] = name, slot, fitted
+        return fresh
+
+    def anew(self, templates, names, random_state):
+        """A collection of other experts that is set up like this one."""
+        fresh = EstimatorExperts(
+            templates,
+            names,
+            classes=self.classes,
+            single_output=self.single_output,
+            smoothing=self.smoothing,
+            random_state=random_state,
+            n_jobs=self.n_jobs,
+        )
+        fresh._n_outputs = self._n_outputs
+        return fresh
+
+    def template(self, k):
+        """The template of one expert."""
+        return self._slots[k].template
+
     def without(self, errors):
         """A copy without experts that failed: a dict of index to error."""
         rest = self.selected([k for k in range(self.n_experts) if k not in errors])

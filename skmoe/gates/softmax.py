@@ -14,11 +14,14 @@ from .._ops import get_ops
 from .._owlqn import minimize_l1
 from .._penalty import ElasticNet
 from .._precondition import gram_preconditioner
+from ._rows import fit_rows
 
 # Warm iterations of one M-step: 5 needed no more EM iterations than 100 did.
 _INNER_ITER = 5
 # The logits of an expert without rows have no curvature: they move no further in one step.
 _MOST_STEP = 20.0
+# The same where few rows are trained, which is cheap.
+_ROWS_ITER = 10
 
 
 class SoftmaxGate(BaseEstimator):
@@ -168,6 +171,26 @@ class SoftmaxGate(BaseEstimator):
         if hasattr(self, "_coef"):
             gate._coef = np.ascontiguousarray(self._coef[:, experts])
             gate.n_experts_ = len(experts)
+        return gate
+
+    def fit_rows(self, X, resp, weight, free):
+        """A copy in which some experts' coefficients are improved, the others fixed.
+
+        Parameters
+        ----------
+        X : ndarray, CSR matrix or view, of shape (n_samples, n_features)
+        resp : ndarray of shape (n_samples, n_experts)
+        weight : ndarray of shape (n_samples,)
+        free : list of int
+            Experts whose coefficients may change.
+
+        Returns
+        -------
+        SoftmaxGate
+        """
+        gate = copy.copy(self)
+        design, net = self._design(X), self._net
+        gate._coef = fit_rows(design, self._coef, free, resp, weight, net, _ROWS_ITER, self.tol)
         return gate
 
     def penalty(self):

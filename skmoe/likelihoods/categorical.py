@@ -40,6 +40,10 @@ class Categorical(BaseEstimator):
         """Itself: no expert has parameters."""
         return self
 
+    def replaced(self, where, others):
+        """Itself: no expert has parameters."""
+        return self
+
     def log_lik(self, y, pred, experts=None):
         """Log probability of the observed class: (n,), (n, K, C) -> (n, K)."""
         out = np.empty(pred.shape[:2])

@@ -99,6 +99,13 @@ class Gaussian(BaseEstimator):
         fresh._variance = self._variance[experts]
         return fresh
 
+    def replaced(self, where, others):
+        """A copy in which variances of experts, by index, are those of another."""
+        fresh = copy.copy(self)
+        fresh._variance = self._variance.copy()
+        fresh._variance[where] = others._variance
+        return fresh
+
     def log_lik(self, y, pred, experts=None):
         """Log density of the target under each expert.
 

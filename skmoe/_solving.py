@@ -1,0 +1,84 @@
+"""Which solver trains the parts at hand."""
+
+from sklearn.frozen import FrozenEstimator
+
+from ._validation import SOLVERS, resolve_part
+from .solvers import EM, Gradient, Pool
+
+
+def resolve_solver(value, plan, gate, cross_fit, dense=True):
+    """The solver; "auto" takes gradients where all parts have them.
+
+    Parameters
+    ----------
+    value : str or solver
+        The parameter ``solver``.
+    plan : ExpertPlan
+    gate : gate
+    cross_fit : object
+        The parameter of that name.
+    dense : bool, default=True
+        Whether every row trains every expert, and loads are left alone.
+
+    Returns
+    -------
+    solver
+    """
+    if value == "auto":
+        smooth = plan.linear is not None and hasattr(gate, "penalty_gradient") and dense
+        smooth = smooth and not getattr(gate, "early_stopping", False)
+        return SOLVERS["gradient" if smooth else "em"]()
+    solver = resolve_part(value, SOLVERS, "solver", ("fit",))
+    if not hasattr(solver, "patience"):
+        raise TypeError(f"solver={solver!r} is no solver; try EM() or Gradient().")
+    if isinstance(solver, Gradient):
+        _check_gradient(value, plan, gate)
+    if isinstance(solver, EM) and plan.linear is not None:
+        _check_ridge(value, plan.linear)
+    if isinstance(solver, Pool):
+        _check_pool(value, plan, cross_fit)
+    return solver
+
+
+def all_frozen(templates):
+    """Whether all experts are models that are used as they are."""
+    return all(isinstance(template, FrozenEstimator) for template in templates)
+
+
+def _check_gradient(value, plan, gate):
+    if plan.linear is None:
+        raise ValueError(
+            f"solver={value!r} trains linear experts only, but experts are "
+            f"{', '.join(type(t).__name__ for t in plan.templates)}; use solver='em'."
+        )
+    if getattr(gate, "early_stopping", False):
+        raise ValueError(
+            f"solver={value!r} trains on all rows, but gate={gate!r} holds some out; "
+            f"use solver='em' or early_stopping=False."
+        )
+    if hasattr(gate, "updated"):
+        raise ValueError(
+            f"solver={value!r} trains gates by their gradients, but the M-step of "
+            f"{type(gate).__name__} is in closed form; use solver='em'."
+        )
+
+
+def _check_ridge(value, linear):
+    if linear.alpha * linear.l1_ratio > 0.0:
+        raise ValueError(
+            f"solver={value!r} cannot train LinearExpert(l1_ratio={linear.l1_ratio}); use "
+            f"solver='gradient' or l1_ratio=0."
+        )
+
+
+def _check_pool(value, plan, cross_fit):
+    if plan.linear is not None:
+        raise ValueError(
+            f"solver={value!r} gates experts that are trained alone, and linear experts would "
+            f"all be the same; give a list of estimators as experts."
+        )
+    if cross_fit is None and not all_frozen(plan.templates):
+        raise ValueError(
+            f"solver={value!r} needs predictions of rows that experts have not seen: use "
+            f"cross_fit='auto', or FrozenEstimator experts and held-out rows."
+        )
