@@ -35,7 +35,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
         `skmoe.selection.Grow`.
     max_experts : int, default=10
         Largest number that ``n_experts="auto"`` tries; not used otherwise.
-    gate : {"softmax", "gaussian", "hierarchical"}, gate, classifier or Pipeline, default="softmax"
+    gate : {"softmax", "gaussian", "hierarchical", "mlp"} or gate, classifier, Pipeline, default="softmax"
         A name, a gate such as ``SoftmaxGate(alpha=1e-3)``, any object with ``fit(X, resp,
         sample_weight)`` and ``log_proba(X)``. A scikit-learn classifier with
         ``predict_proba`` becomes a `skmoe.gates.ClassifierGate`. A pipeline may end in
