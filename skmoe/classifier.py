@@ -36,7 +36,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         `skmoe.selection.Grow`.
     max_experts : int, default=10
         Largest number that ``n_experts="auto"`` tries; not used otherwise.
-    gate : {"softmax", "gaussian", "hierarchical", "mlp"} or gate, classifier, Pipeline, default="softmax"
+    gate : str, gate, classifier or Pipeline, default="softmax"
         As in `MoERegressor`.
     solver : {"auto", "em", "gradient", "pool"} or solver, default="auto"
         "em": expectation maximisation, for any experts. "gradient": L-BFGS on gate and

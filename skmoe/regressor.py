@@ -35,8 +35,9 @@ class MoERegressor(RegressorMixin, BaseMoE):
         `skmoe.selection.Grow`.
     max_experts : int, default=10
         Largest number that ``n_experts="auto"`` tries; not used otherwise.
-    gate : {"softmax", "gaussian", "hierarchical", "mlp"} or gate, classifier, Pipeline, default="softmax"
-        A name, a gate such as ``SoftmaxGate(alpha=1e-3)``, any object with ``fit(X, resp,
+    gate : str, gate, classifier or Pipeline, default="softmax"
+        "softmax", "gaussian", "hierarchical" or "mlp", a gate such as
+        ``SoftmaxGate(alpha=1e-3)``, or any object with ``fit(X, resp,
         sample_weight)`` and ``log_proba(X)``. A scikit-learn classifier with
         ``predict_proba`` becomes a `skmoe.gates.ClassifierGate`. A pipeline may end in
         either; its transformers are fitted to the gate's columns, without a target.
