@@ -243,7 +243,7 @@ class MixturePredictions:
         log_gate, target = self._log_gate(X), self._decode_target(y)
         log_used = log_gate
         if self._top_k is not None:
-            indices, log_weights = top_k_route(log_gate, self._top_k)
+            indices, log_weights = top_k_route(log_gate, self._top_k, self.routing_bias_)
             log_used = np.full(log_gate.shape, -np.inf)
             np.put_along_axis(log_used, indices, log_weights, axis=1)
         pred = self._parts.experts.predict(self._expert_rows(X))

@@ -102,6 +102,21 @@ def check_solver(estimator, solver):
                 f"solver={estimator.solver!r} does not train with {name}={value!r}; use "
                 f"solver='em' or 'auto'."
             )
+    if estimator.routing is not None:
+        _refuse_moves(estimator, solver)
+
+
+def _refuse_moves(estimator, solver):
+    """Raise for options of EM that routed training does not have."""
+    options = ("e_step", "temperature", "revive", "polish")
+    plain = EM()
+    for name in options:
+        value = getattr(solver, name, getattr(plain, name))
+        if value != getattr(plain, name):
+            raise ValueError(
+                f"solver={solver!r} does not train with routing={estimator.routing!r}; leave "
+                f"{name} at {getattr(plain, name)!r}, or routing at None."
+            )
 
 
 def routing_facts(data, result, log_gate, balance, top_k):

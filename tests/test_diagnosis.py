@@ -158,6 +158,13 @@ def test_weights_are_repetitions():
     np.testing.assert_allclose(weighted.replacement, repeated.replacement)
 
 
+def test_a_routing_bias_counts():
+    model = MoERegressor(n_experts=3, top_k=1, **SETTINGS).fit(X, Y)
+    model.routing_bias_ = np.array([0.0, 50.0, 0.0])
+    found = model.diagnose(NEW, NEW_Y, one_expert=None)
+    np.testing.assert_allclose(found.experts["load"], [0.0, 1.0, 0.0])
+
+
 # -- planted faults ------------------------------------------------------------------------
 
 

@@ -114,6 +114,16 @@ def test_bad_options():
             MoERegressor(n_experts=2, solver=EM(**options)).fit(X, y[:, 0])
 
 
+def test_options_that_routing_has_not():
+    X, y = regression(3, n=50)
+    for options in ({"e_step": "hard"}, {"temperature": 2.0}, {"revive": True}, {"polish": 1}):
+        model = MoERegressor(n_experts=3, top_k=1, routing="token", solver=EM(**options))
+        with pytest.raises(
+            ValueError, match=f"leave {next(iter(options))} at .*or routing at None"
+        ):
+            model.fit(X, y[:, 0])
+
+
 # -- moves -----------------------------------------------------------------------------------
 
 
