@@ -4,6 +4,7 @@ import copy
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class FitData:
     start_X: object = None
     balance: object = None
 
-    @property
+    @cached_property
     def total_weight(self):
         """Sum of the weights."""
         return self.weight.sum()

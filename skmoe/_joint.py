@@ -122,7 +122,7 @@ class _Descent:
         sums = self.sweeper(parts, grams=self.grams_due)
         value = objective_value(self.data, sums.loglik, parts)
         self.seen.append((flat, parts, sums))
-        return -value, -_gradient(self.data, parts, sums)
+        return -value, -objective_gradient(self.data, parts, sums)
 
     def renew(self, n_iter, flat):
         """A new initial inverse Hessian where one is due."""
@@ -221,7 +221,7 @@ def _l1_weights(data, parts):
     return np.concatenate([gate, experts.ravel() / data.total_weight, rest])
 
 
-def _gradient(data, parts, sums):
+def objective_gradient(data, parts, sums):
     """Gradient of the objective by the flat parameters."""
     total = data.total_weight
     gate = sums.gate.ravel() / total - parts.gate.penalty_gradient().ravel()

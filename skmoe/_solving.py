@@ -3,7 +3,7 @@
 from sklearn.frozen import FrozenEstimator
 
 from ._validation import SOLVERS, resolve_part
-from .solvers import EM, Gradient, Pool
+from .solvers import EM, Gradient, Minibatch, Pool
 
 
 def resolve_solver(value, plan, gate, cross_fit, dense=True):
@@ -31,8 +31,10 @@ def resolve_solver(value, plan, gate, cross_fit, dense=True):
     solver = resolve_part(value, SOLVERS, "solver", ("fit",))
     if not hasattr(solver, "patience"):
         raise TypeError(f"solver={solver!r} is no solver; try EM() or Gradient().")
-    if isinstance(solver, Gradient):
+    if isinstance(solver, (Gradient, Minibatch)):
         _check_gradient(value, plan, gate)
+    if isinstance(solver, Minibatch):
+        _check_minibatch(solver, plan, gate, dense)
     if isinstance(solver, EM) and plan.linear is not None:
         _check_ridge(value, plan.linear)
     if isinstance(solver, Pool):
@@ -60,6 +62,24 @@ def _check_gradient(value, plan, gate):
         raise ValueError(
             f"solver={value!r} trains gates by their gradients, but the M-step of "
             f"{type(gate).__name__} is in closed form; use solver='em'."
+        )
+
+
+def _check_minibatch(solver, plan, gate, dense):
+    if plan.growth is not None:
+        raise ValueError(
+            "n_experts='auto' compares fits by passes over all rows; give the number of "
+            "experts with solver='minibatch', or use another solver."
+        )
+    if not dense:
+        raise ValueError(
+            f"solver={solver!r} trains every expert on every row and leaves loads alone; use "
+            f"another solver, or set routing and load_balance to None."
+        )
+    if solver.expert_dropout > 0 and not hasattr(gate, "block_coef"):
+        raise ValueError(
+            f"expert_dropout={solver.expert_dropout} needs a SoftmaxGate, but gate is a "
+            f"{type(gate).__name__}; set expert_dropout=0."
         )
 
 

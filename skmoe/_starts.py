@@ -5,14 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from ._adam import on_rows
 from ._design import Design
-from ._em import fit_em
+from ._em import fit_em, require
 from ._failures import ExpertsFailed, keep_survivors
 from ._fit import Monitor, Parts
 from ._gate_step import refit_gate
-from ._init import kmeans_start, random_start
+from ._init import kmeans_start, random_start, thinned
 from ._joint import fit_joint
 from ._path import grow, posterior
+from ._precondition import fits_gram
 from .experts.linear import LinearExpert
 from .gates.softmax import SoftmaxGate
 
@@ -21,6 +23,8 @@ _FINALISTS = 3
 _RACE_ITER = 30
 # Linear surrogates only point the way for other experts.
 _SURROGATE_ITER, _SURROGATE_TOL = 50, 1e-4
+# Rows on which minibatch training looks for a start.
+_SAMPLE_ROWS = 20_000
 
 
 def start_kinds(init, n_init):
@@ -179,10 +183,7 @@ def surrogate_start(data, gate, likelihood, n_experts, kinds, rng):
     """
     linear, make_parts = surrogate(data, likelihood)
 
-    def new_monitor(label):
-        return Monitor(_SURROGATE_TOL, _SURROGATE_ITER)
-
-    result = fit_from_starts(linear, make_parts, n_experts, kinds, new_monitor, rng, fit_joint)
+    result = fit_from_starts(linear, make_parts, n_experts, kinds, _brief, rng, fit_joint)
     resp = resume(linear, result)[1]
     if not hasattr(gate, "order_experts"):
         return resp
@@ -225,6 +226,53 @@ def routed_start(data, gate, likelihood, n_experts, kinds, rng):
     view = data.gate_X if data.start_X is None else data.start_X
     start = kmeans_start if kinds == ["kmeans"] else random_start
     return start(view, data.weight, n_experts, rng)
+
+
+def minibatch_start(data, make_parts, n_experts, kinds, given, rng):
+    """Parts, and responsibilities (n, K) or None, that minibatch training begins with.
+
+    Parameters
+    ----------
+    data : FitData
+        With views for gate and experts.
+    make_parts, n_experts, kinds, rng :
+        As in `fit_from_starts`.
+    given : ndarray of shape (n, K) or None
+        Responsibilities to start from.
+
+    Returns
+    -------
+    parts : Parts
+    resp : ndarray of shape (n, K) or None
+        None where the parts are trained already.
+    """
+    parts = make_parts(n_experts)
+    require(parts.gate, "resp_gradient", "penalty_gradient")
+    if hasattr(parts.gate, "uniform") and not fits_gram(data.X, n_experts):
+        parts.gate = parts.gate.uniform(data.gate_X, n_experts)
+        start = random_start(data.gate_X, data.weight, n_experts, rng) if given is None else given
+        return parts, start
+    rows = thinned(len(data.weight), _SAMPLE_ROWS)
+    sample = on_rows(data, rows)
+
+    def sample_parts(n):
+        return make_parts(n, sample)
+
+    parts = sample_parts(n_experts)
+    if given is not None:
+        given = given[rows]
+    elif hasattr(parts.gate, "block_coef"):
+        result = fit_from_starts(sample, sample_parts, n_experts, kinds, _brief, rng, fit_joint)
+        return Parts(result.gate, result.experts, result.likelihood), None
+    else:
+        given = surrogate_start(sample, parts.gate, parts.likelihood, n_experts, kinds, rng)
+    result = fit_em(sample, parts, Monitor(0.0, 1), given)
+    return Parts(result.gate, result.experts, result.likelihood), None
+
+
+def _brief(label):
+    """A monitor of a fit that only points the way."""
+    return Monitor(_SURROGATE_TOL, _SURROGATE_ITER)
 
 
 def optimism(data, parts, resp, fit=fit_em):

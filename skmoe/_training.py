@@ -13,6 +13,7 @@ from ._starts import (
     can_grow,
     fit_from_starts,
     linear_parts,
+    minibatch_start,
     one_expert_variance,
     optimism,
     refit_experts,
@@ -24,7 +25,7 @@ from ._starts import (
 from ._sweep import single_blas
 from ._validation import given_start
 from .experts.estimators import EstimatorExperts, make_folds
-from .solvers import Pool
+from .solvers import Minibatch, Pool
 
 # Optimism per row above which responsibilities are computed out of fold.
 _MAX_OPTIMISM = 0.05
@@ -106,7 +107,7 @@ class Training:
     def _fit_linear(self, data, plan, gate, likelihood, solver, last, given, rng, grown):
         n_experts = plan.n_experts
 
-        def make_parts(n):
+        def make_parts(n, data=data):
             return linear_parts(data, plan.linear, gate, likelihood, n)
 
         def new_monitor(label):
@@ -117,8 +118,13 @@ class Training:
             return Monitor(tol, self.max_iter, patience, self.verbose, label)
 
         with single_blas:
+            kinds = start_kinds(self.init, self.n_init) if given is None else []
+            if isinstance(solver, Minibatch):
+                parts = last
+                if last is None:
+                    parts, given = minibatch_start(data, make_parts, n_experts, kinds, given, rng)
+                return data, run(solver.fit, data, parts, new_monitor(""), given)
             if given is None:
-                kinds = start_kinds(self.init, self.n_init)
                 if can_grow(data, gate) and self.routing is None:
                     how = (kinds, new_monitor, rng, solver.fit)
                     more = {"grown": grown, "begin": getattr(solver, "begin", None)}

@@ -13,7 +13,7 @@ from .gates import GaussianGate, HierarchicalGate, MLPGate, SoftmaxGate
 from .likelihoods import Gaussian
 from .routing import ExpertRouting, TokenRouting
 from .selection import Grow
-from .solvers import EM, Gradient, Pool
+from .solvers import EM, Gradient, Minibatch, Pool
 
 DEFAULT_N_EXPERTS = 4
 
@@ -24,7 +24,7 @@ GATES = {
     "softmax": SoftmaxGate,
 }
 LIKELIHOODS = {"gaussian": Gaussian}
-SOLVERS = {"em": EM, "gradient": Gradient, "pool": Pool}
+SOLVERS = {"em": EM, "gradient": Gradient, "minibatch": Minibatch, "pool": Pool}
 ROUTINGS = {"token": TokenRouting, "expert": ExpertRouting}
 _NAMED = {
     "gate": GATES,

@@ -9,10 +9,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ._assign import Stochastic, anneal, hard
 from ._em import fit_em
 from ._joint import fit_joint
+from ._minibatch import Minibatch
 from ._pool import fit_pool
 from ._revival import fit_with_moves
 
-__all__ = ["EM", "Gradient", "Pool"]
+__all__ = ["EM", "Gradient", "Minibatch", "Pool"]
 
 
 class EM(BaseEstimator):

@@ -18,7 +18,7 @@ from skmoe import MoEClassifier, MoERegressor
 from skmoe.experts import LinearExpert
 from skmoe.gates import HierarchicalGate, MLPGate, SoftmaxGate
 from skmoe.likelihoods import Gaussian
-from skmoe.solvers import EM, Gradient
+from skmoe.solvers import EM, Gradient, Minibatch
 
 # Three iterations are not meant to converge.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -82,6 +82,7 @@ SOLVERS = {
     "plain em": EM(accelerate=False),
     "moves": EM(e_step="hard", temperature=2.0, cooling=0.5, revive=True, polish=1),
     "gradient": Gradient(warm_up=1),
+    "minibatch": Minibatch(n_epochs=2),
 }
 LINEAR = ("linear", "strong ridge")
 
@@ -114,9 +115,9 @@ def make(task, experts, **settings):
 
 def expected_error(gate, experts, solver, X, y):
     """What the error says where a combination cannot work, else None."""
-    if solver == "gradient" and experts not in LINEAR:
+    if solver in ("gradient", "minibatch") and experts not in LINEAR:
         return "solver=.*trains linear experts only.*use solver='em'"
-    if solver == "gradient" and gate == "gaussian":
+    if solver in ("gradient", "minibatch") and gate == "gaussian":
         return "solver=.*GaussianGate is in closed form; use solver='em'"
     if X == "csr" and gate == "gaussian":
         return "Sparse data was passed, but|y has 3 outputs, and"

@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from ._jit import kernel
+from .adam import adam, lazy_adam
 from .blocks import (  # the rest of this device's operations
     PADDING,
     categorical_block,
@@ -32,6 +33,7 @@ from .small import solve_blocks, split_sums
 
 __all__ = [
     "PADDING",
+    "adam",
     "categorical_block",
     "categorical_information",
     "categorical_log_lik",
@@ -46,6 +48,7 @@ __all__ = [
     "gaussian_block",
     "gaussian_log_lik",
     "information_weights",
+    "lazy_adam",
     "log_softmax",
     "mean_block",
     "normal_mixture_quantile",

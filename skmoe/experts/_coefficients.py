@@ -39,10 +39,15 @@ class CoefficientExperts:
 
     def resumed(self, data):
         """A copy with the same coefficients for features of another fit."""
-        fresh = copy.copy(self)
         slopes, intercept = self._design(None).to_raw(self.block_coef())
-        fresh.coef = data.X.from_raw(slopes, intercept).reshape(self.coef.shape)
-        fresh._center, fresh._scale = data.X.center, data.X.scale
+        coef = data.X.from_raw(slopes, intercept).reshape(self.coef.shape)
+        return self.with_columns(coef, data.X)
+
+    def with_columns(self, coef, view):
+        """A copy with coefficients (D, K, P) for the columns of a view."""
+        fresh = copy.copy(self)
+        fresh.coef = coef
+        fresh._center, fresh._scale = view.center, view.scale
         return fresh
 
     def on(self, X):

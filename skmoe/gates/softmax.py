@@ -18,6 +18,8 @@ from ._rows import fit_rows
 
 # Warm iterations of one M-step: 5 needed no more EM iterations than 100 did.
 _INNER_ITER = 5
+# Coefficients of standardised features beyond this are certainty many times over.
+_LARGEST = 1e4
 # The logits of an expert without rows have no curvature: they move no further in one step.
 _MOST_STEP = 20.0
 # The same where few rows are trained, which is cheap.
@@ -193,6 +195,16 @@ class SoftmaxGate(BaseEstimator):
         gate._coef = fit_rows(design, self._coef, free, resp, weight, net, _ROWS_ITER, self.tol)
         return gate
 
+    def uniform(self, view, n_experts):
+        """A copy that gives all experts the same probability."""
+        return self.with_columns(np.zeros((view.shape[1], n_experts)), view)
+
+    def with_columns(self, coef, view):
+        """A copy with coefficients (D, K) for the columns of a view."""
+        gate = copy.copy(self)
+        gate._set(view, coef)
+        return gate
+
     def penalty(self):
         """What the objective loses to the penalty, per row of weight one."""
         return self._net.value(self._coef)
@@ -228,7 +240,8 @@ class SoftmaxGate(BaseEstimator):
     def with_flat(self, values):
         """A copy with other coefficients."""
         gate = copy.copy(self)
-        gate._coef = values.reshape(self._coef.shape)
+        # The objective is flat where an expert has no rows, and steps there may be huge.
+        gate._coef = np.clip(values.reshape(self._coef.shape), -_LARGEST, _LARGEST)
         return gate
 
     def resp_gradient(self, X, resp, sample_weight):

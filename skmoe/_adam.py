@@ -1,0 +1,301 @@
+"""Steps of Adam on batches of rows, over all parameters or only those a batch touches."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from ._fit import Parts
+from ._joint import objective_gradient
+from ._ops import get_ops
+from ._sweep import Sweeper, can_sweep
+from ._whole import WholeEvaluator, require_gradients
+
+_MEMORY = (0.9, 0.999)
+# A logit low enough that an expert counts for nothing in a batch.
+_DROPPED = -1e3
+
+
+def start_steps(data, parts):
+    """Steps for these parts: of touched columns where features are sparse."""
+    if not can_sweep(data, parts):
+        require_gradients(parts)
+        return FlatSteps(data, parts)
+    sparse = data.X.is_sparse and data.gate_X.is_sparse
+    return LazySteps(data, parts) if sparse else FlatSteps(data, parts)
+
+
+class FlatSteps:
+    """Adam over the flat parameters of all parts.
+
+    Parameters
+    ----------
+    data : FitData
+    parts : Parts
+        With gradients.
+
+    Attributes
+    ----------
+    parts : Parts
+        As they are after the last step.
+
+    References
+    ----------
+    Kingma, D. P. and Ba, J. (2015). Adam: a method for stochastic optimization. ICLR.
+
+    Loshchilov, I. and Hutter, F. (2019). Decoupled weight decay regularization. ICLR.
+    """
+
+    def __init__(self, data, parts):
+        self.data, self.parts = data, parts
+        self._state = _Adam(parts.flat().size)
+        self._decayed = _slopes(parts)
+
+    def step(self, rows, rate, options, dropped, resp=None):
+        """One step uphill along the gradient of a batch.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+        rate : float
+        options : Minibatch
+            Gives ``clip`` and ``decay``.
+        dropped : ndarray of bool of shape (K,)
+            Experts left out.
+        resp : ndarray of shape (len(rows), K), default=None
+            Stand in for the responsibilities of the E-step.
+
+        Returns
+        -------
+        sums : Sums
+            Of the batch, before the step.
+        weight : float
+            Of the batch.
+        """
+        batch = on_rows(self.data, rows)
+        sums = _evaluate(batch, _without(self.parts, dropped), resp)
+        whole = _scaled(sums, self.data.total_weight / batch.total_weight)
+        gradient = objective_gradient(self.data, self.parts, whole)
+        shrink = _clipping(options.clip, gradient)
+        flat = self.parts.flat()
+        self._state.step(shrink * gradient, rate, options.decay * self._decayed, flat)
+        self.parts = self.parts.with_flat(flat)
+        return sums, batch.total_weight
+
+    def settle(self):
+        """Bring all parameters up to date and return the parts."""
+        return self.parts
+
+
+class LazySteps:
+    """Adam over the columns that a batch touches, for a softmax gate and linear experts.
+
+    Work and memory traffic of a step are in proportion to the non-zeros of its rows.
+    What the ridge penalties and the decay would have done to a column in the steps that
+    did not touch it is made up for when it is touched.
+
+    Parameters
+    ----------
+    data : FitData
+        With sparse views.
+    parts : Parts
+    """
+
+    def __init__(self, data, parts):
+        self.data, self.parts = data, parts
+        self._shared = data.gate_X.same_columns(data.X)
+        total = data.total_weight
+        unit = parts.experts.unit()
+        shape = parts.experts.coef.shape
+        ridge = np.broadcast_to(parts.experts.ridge() * np.square(unit) / total, shape[1:])
+        self._gate = _Columns(
+            parts.gate.block_coef(), np.full(shape[1], parts.gate.ridge), data.gate_X
+        )
+        self._experts = _Columns(
+            (parts.experts.coef / unit).reshape(shape[0], -1), ridge.ravel(), data.X
+        )
+        self._likelihood = _Adam(parts.likelihood.flat().size)
+
+    def step(self, rows, rate, options, dropped, resp=None):
+        """One step; arguments and result as of `FlatSteps.step`."""
+        batch, expert_columns, gate_columns = self._touched(on_rows(self.data, rows))
+        parts = self._at(batch, expert_columns, gate_columns)
+        sums = _evaluate(batch, _without(parts, dropped), resp)
+        total = batch.total_weight
+        gate = sums.gate / total
+        experts = parts.likelihood.expert_gradient(sums) * parts.experts.unit() / total
+        whole = _scaled(sums, self.data.total_weight / total)
+        likelihood = parts.likelihood.flat_gradient(whole) / self.data.total_weight
+        shrink = _clipping(options.clip, gate, experts, likelihood)
+        self._gate.step(gate_columns, shrink * gate, rate, options.decay)
+        self._experts.step(
+            expert_columns, shrink * experts.reshape(len(experts), -1), rate, options.decay
+        )
+        flat = parts.likelihood.flat()
+        self._likelihood.step(shrink * likelihood, rate, np.zeros(flat.size), flat)
+        self.parts.likelihood = parts.likelihood.with_flat(flat)
+        return sums, total
+
+    def settle(self):
+        """Bring all parameters up to date and return the parts."""
+        parts, unit = self.parts, self.parts.experts.unit()
+        gate = parts.gate.with_columns(self._gate.coef.copy(), self.data.gate_X)
+        experts = self._experts.coef.reshape(parts.experts.coef.shape) * unit
+        return Parts(gate, parts.experts.with_columns(experts, self.data.X), parts.likelihood)
+
+    def _touched(self, batch):
+        """The batch on its own columns, and which these are for experts and gate."""
+        X, columns = _compact(batch.X)
+        if self._shared:
+            return replace(batch, X=X, gate_X=X), columns, columns
+        gate_X, gate_columns = _compact(batch.gate_X)
+        return replace(batch, X=X, gate_X=gate_X), columns, gate_columns
+
+    def _at(self, batch, expert_columns, gate_columns):
+        """Parts for the columns of a batch."""
+        parts = self.parts
+        shape = parts.experts.coef.shape[1:]
+        experts = self._experts.coef[expert_columns].reshape(-1, *shape) * parts.experts.unit()
+        return Parts(
+            parts.gate.with_columns(self._gate.coef[gate_columns], batch.gate_X),
+            parts.experts.with_columns(experts, batch.X),
+            parts.likelihood,
+        )
+
+
+class _Adam:
+    """Moments of the gradient of a vector of parameters."""
+
+    def __init__(self, size):
+        self.mean, self.square = np.zeros(size), np.zeros(size)
+        self.n_steps = 0
+
+    def step(self, gradient, rate, decay, out):
+        self.n_steps += 1
+        bias = tuple(1.0 - memory**self.n_steps for memory in _MEMORY)
+        get_ops().adam(gradient, self.mean, self.square, _MEMORY, bias, rate, decay, out)
+
+
+class _Columns:
+    """Coefficients by column (D, q), moments of their gradients, and when each was touched."""
+
+    def __init__(self, coef, ridge, design):
+        self.sizes = _step_sizes(design)
+        self.coef = np.array(coef)
+        self.mean, self.square = np.zeros_like(self.coef), np.zeros_like(self.coef)
+        self.touched = np.zeros(len(coef), dtype=np.int64)
+        self.ridge = np.ascontiguousarray(ridge)
+        self.n_steps = 0
+
+    def step(self, columns, gradient, rate, decay):
+        self.n_steps += 1
+        get_ops().lazy_adam(
+            columns,
+            gradient,
+            (self.mean, self.square),
+            self.touched,
+            self.sizes,
+            self.ridge,
+            (self.n_steps, rate, decay, *_MEMORY),
+            self.coef,
+        )
+
+
+def on_rows(data, rows):
+    """The same fit on some rows.
+
+    Parameters
+    ----------
+    data : FitData
+        With a view for the experts.
+    rows : ndarray of int
+
+    Returns
+    -------
+    FitData
+    """
+    views = {id(data.X): data.X.on(data.X.X[rows])}
+    for view in (data.gate_X, data.start_X):
+        if view is not None and id(view) not in views:
+            views[id(view)] = view.on(view.X[rows])
+    return replace(
+        data,
+        gate_X=views[id(data.gate_X)],
+        X=views[id(data.X)],
+        start_X=None if data.start_X is None else views[id(data.start_X)],
+        y=data.y[rows],
+        weight=data.weight[rows],
+        folds=None,
+        n_threads=1,
+    )
+
+
+def mean_loglik(data, parts):
+    """Mean log-likelihood of the rows, without gradients."""
+    sums = (Sweeper if can_sweep(data, parts) else WholeEvaluator)(data)(parts)
+    return sums.loglik / data.total_weight
+
+
+def _evaluate(data, parts, resp):
+    return (Sweeper if can_sweep(data, parts) else WholeEvaluator)(data)(parts, resp=resp)
+
+
+def _slopes(parts):
+    """Ones (p,) for parameters that decay: all but intercepts and noise."""
+    experts = np.ones(parts.experts.coef.shape)
+    experts[-1] = 0.0
+    gate = np.ones(parts.gate.flat().shape)
+    if hasattr(parts.gate, "block_coef"):
+        gate[-parts.experts.n_experts :] = 0.0
+    return np.concatenate([gate, experts.ravel(), np.zeros(parts.likelihood.flat().size)])
+
+
+def _scaled(sums, factor):
+    """Sums of a batch as if they were of all rows."""
+    values = {name: getattr(sums, name) for name in ("loglik", "gate", "experts", "by_expert")}
+    return replace(sums, **{name: factor * value for name, value in values.items()})
+
+
+def _clipping(clip, *gradients):
+    """Factor that keeps the norm of a gradient at most ``clip``."""
+    if clip is None:
+        return 1.0
+    norm = np.sqrt(sum(np.sum(np.square(part)) for part in gradients))
+    return min(1.0, clip / max(norm, 1e-300))
+
+
+def _without(parts, dropped):
+    """Parts whose gate leaves out some experts (never all)."""
+    if not dropped.any() or dropped.all():
+        return parts
+    coef = parts.gate.block_coef().copy()
+    coef[-1, dropped] += _DROPPED
+    fresh = copy.copy(parts)
+    fresh.gate = parts.gate.with_flat(coef.ravel())
+    return fresh
+
+
+def _step_sizes(design):
+    """Sizes (D,) of steps that move the score of a row by as much for rare columns.
+
+    A step of Adam is as long for all coefficients, but scaled values of rare columns are
+    large.
+    """
+    ones = np.ones(design.shape[0])
+    stored = np.maximum(np.bincount(design.X.indices, minlength=design.X.shape[1]), 1)
+    squares = design.column_squares(ones[:, None])[:-1, 0]
+    mean = np.where(squares > 0, squares, 1.0) / stored
+    return np.append(np.minimum(1.0, 1.0 / np.sqrt(mean)), 1.0)
+
+
+def _compact(design):
+    """A sparse view on the columns that its rows touch, and which these are.
+
+    The last one is the column of ones.
+    """
+    X = design.X
+    columns, places = np.unique(X.indices, return_inverse=True)
+    small = sp.csr_matrix((X.data, places, X.indptr), shape=(X.shape[0], len(columns)))
+    view = type(design)(small, design.center[columns], design.scale[columns])
+    return view, np.append(columns, design.shape[1] - 1)

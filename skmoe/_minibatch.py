@@ -1,0 +1,255 @@
+"""Minibatch gradient training on the same objective as the other solvers."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ._adam import mean_loglik, on_rows, start_steps
+from ._fit import make_result, objective_value
+
+
+class Minibatch(BaseEstimator):
+    """Joint gradient training by Adam on batches of rows, for large or sparse data.
+
+    Gate, linear experts and noise climb the same objective as in the other solvers, in
+    steps along the gradient of a batch. Starts are looked for on a sample of the rows,
+    by L-BFGS; wide sparse features start from random hyperplanes instead, and a step
+    then touches only the columns that its batch has values in.
+
+    Parameters
+    ----------
+    batch_size : int, default=None
+        Rows of a batch. None: a hundredth of the rows, from 32 to 4096.
+    n_epochs : int, default=20
+        Most passes over the rows (the estimator's ``max_iter`` limits them, too).
+    rate : float, default=0.02
+        Size of the first steps, in units of standardised features and target.
+    schedule : {"cosine", "constant"}, default="cosine"
+        Whether the rate goes down to zero along half a cosine.
+    decay : float, default=0.0
+        Decoupled weight decay: share of the rate by which all parameters shrink at each
+        step, beside the penalties of the parts.
+    clip : float, default=None
+        Largest norm of a gradient; longer ones are shortened.
+    expert_dropout : float, default=0.0
+        Probability that an expert is left out of a batch.
+    early_stopping : bool, default=False
+        Whether to hold out rows, to stop when their log-likelihood has not risen for
+        ``n_iter_no_change`` epochs, and to return to the best epoch.
+    validation_fraction : float, default=0.1
+        Share of the rows that early stopping holds out.
+    n_iter_no_change : int, default=5
+        Epochs without a rise after which early stopping stops.
+    random_state : int, RandomState instance or None, default=0
+        For the order of the rows.
+
+    References
+    ----------
+    Kingma, D. P. and Ba, J. (2015). Adam: a method for stochastic optimization. ICLR.
+
+    Loshchilov, I. and Hutter, F. (2019). Decoupled weight decay regularization. ICLR.
+
+    Examples
+    --------
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.datasets import make_moe_regression
+    >>> from skmoe.solvers import Minibatch
+    >>> X, y = make_moe_regression(n_samples=2000, n_experts=2, random_state=0)
+    >>> model = MoERegressor(n_experts=2, solver=Minibatch(n_epochs=5)).fit(X, y)
+    >>> model.n_iter_
+    5
+    """
+
+    _parameter_constraints = {
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "n_epochs": [Interval(Integral, 1, None, closed="left")],
+        "rate": [Interval(Real, 0, None, closed="neither")],
+        "schedule": [StrOptions({"cosine", "constant"})],
+        "decay": [Interval(Real, 0, None, closed="left")],
+        "clip": [Interval(Real, 0, None, closed="neither"), None],
+        "expert_dropout": [Interval(Real, 0, 1, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    patience = 5
+
+    def __init__(
+        self,
+        *,
+        batch_size=None,
+        n_epochs=20,
+        rate=0.02,
+        schedule="cosine",
+        decay=0.0,
+        clip=None,
+        expert_dropout=0.0,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=5,
+        random_state=0,
+    ):
+        self.batch_size = batch_size
+        self.n_epochs = n_epochs
+        self.rate = rate
+        self.schedule = schedule
+        self.decay = decay
+        self.clip = clip
+        self.expert_dropout = expert_dropout
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.random_state = random_state
+
+    def fit(self, data, parts, monitor, resp):
+        """Train the parts of a mixture.
+
+        Parameters
+        ----------
+        data : FitData
+            Rows, targets and weights.
+        parts : Parts
+            Started gate, experts and likelihood, all with parameters; copied.
+        monitor : Monitor
+            Judges progress.
+        resp : ndarray of shape (n, K) or None
+            Responsibilities of the first epoch; None where the parts are trained.
+
+        Returns
+        -------
+        FitResult
+            Parts, objective, history.
+        """
+        return fit_minibatch(data, parts, monitor, resp, self)
+
+
+def fit_minibatch(data, parts, monitor, resp, options):
+    """Fit by Adam on batches of rows.
+
+    Parameters
+    ----------
+    data : FitData
+        With views for gate and experts.
+    parts : Parts
+        Started parts; copied, not changed.
+    monitor : Monitor
+        Counts epochs.
+    resp : ndarray of shape (n, K) or None
+        Responsibilities that stand in for those of the E-step in the first epoch; None
+        where the parts are trained already.
+    options : Minibatch
+        See there.
+
+    Returns
+    -------
+    FitResult
+        With the exact objective of the parts that are kept; those in the history were
+        met on the way.
+    """
+    rng = check_random_state(options.random_state)
+    steps = start_steps(data, parts.keep())
+    rows, validation = np.arange(len(data.weight)), None
+    if options.early_stopping:
+        rows, held_out = split_rows(data, options.validation_fraction, rng)
+        validation = on_rows(data, held_out)
+    n_epochs = min(options.n_epochs, monitor.max_iter)
+    course = _Course(steps, options, rows, n_epochs)
+    best, still, kept = -np.inf, 0, None
+    for epoch in range(n_epochs):
+        value, load, unexplained = course.epoch(rng, resp if epoch == 0 else None)
+        present = steps.settle()
+        monitor.update(_objective(data, present, value), load)
+        if validation is None:
+            kept, stop = (present, unexplained), monitor.converged and options.schedule != "cosine"
+        else:
+            held_out = mean_loglik(validation, present) + data.log_unit
+            monitor.history.setdefault("validation", []).append(held_out)
+            still = 0 if held_out > best else still + 1
+            if still == 0:
+                best, kept = held_out, (present, unexplained)
+            stop = still >= options.n_iter_no_change
+        if stop:
+            break
+    monitor.converged = stop or _came_to_rest(monitor, options)
+    monitor.best = _objective(data, kept[0], mean_loglik(data, kept[0]))
+    return make_result(kept[0], monitor, None, kept[1])
+
+
+def _objective(data, parts, mean):
+    return objective_value(data, mean * data.total_weight, parts)
+
+
+def _came_to_rest(monitor, options):
+    """Whether the rate has gone to zero and the last epoch brought nothing more."""
+    rises = np.diff(monitor.history["objective"][-2:])
+    ended = options.schedule == "cosine" and monitor.n_iter == options.n_epochs
+    return bool(ended and len(rises) and rises[0] <= monitor.tol)
+
+
+class _Course:
+    """Goes through the rows, and knows how far the fit has come."""
+
+    def __init__(self, steps, options, rows, n_epochs):
+        self.steps, self.options, self.rows = steps, options, rows
+        self.size = _batch_size(options, len(rows))
+        self.done, self.n_steps = 0, n_epochs * -(-len(rows) // self.size)
+
+    def epoch(self, rng, resp):
+        """All rows once, in random order.
+
+        Returns
+        -------
+        value : float
+            Mean log-likelihood met on the way.
+        load : ndarray of shape (K,)
+        unexplained : int
+        """
+        steps, options = self.steps, self.options
+        order = rng.permutation(self.rows)
+        loglik, weight, load, unexplained = 0.0, 0.0, 0.0, 0
+        for start in range(0, len(order), self.size):
+            rows = order[start : start + self.size]
+            dropped = rng.uniform(size=steps.parts.experts.n_experts) < options.expert_dropout
+            given = None if resp is None else resp[rows]
+            rate = _rate(options, self.done / self.n_steps)
+            sums, batch_weight = steps.step(rows, rate, options, dropped, given)
+            loglik, weight = loglik + sums.loglik, weight + batch_weight
+            load, unexplained = load + sums.load, unexplained + sums.unexplained
+            self.done += 1
+        return loglik / weight, load / weight, unexplained
+
+
+def _rate(options, share):
+    """Size of a step after a share of all steps."""
+    if options.schedule != "cosine":
+        return options.rate
+    return 0.5 * options.rate * (1.0 + np.cos(np.pi * share))
+
+
+def _batch_size(options, n_rows):
+    size = options.batch_size or int(np.clip(n_rows // 100, 32, 4096))
+    return min(size, n_rows)
+
+
+def split_rows(data, fraction, rng):
+    """Rows to train on and rows held out, as index arrays.
+
+    Parameters
+    ----------
+    data : FitData
+    fraction : float
+        Share of the rows that is held out.
+    rng : numpy.random.RandomState
+
+    Returns
+    -------
+    train, held_out : ndarray of int
+    """
+    order = rng.permutation(len(data.weight))
+    n_held_out = int(np.clip(round(fraction * len(order)), 1, len(order) - 1))
+    return np.sort(order[n_held_out:]), np.sort(order[:n_held_out])
