@@ -73,13 +73,15 @@ class ChoosesExperts:
                 "n_experts='auto' holds rows out, but there is 1 sample; give the number."
             )
         if plan.linear is None:
-            path, judge = self._foreign_path(data, plan, gate, likelihood, solver, rng)
+            path, judge, held_out = self._foreign_path(data, plan, gate, likelihood, solver, rng)
         else:
-            path, judge = _linear_path(data, plan, gate, likelihood, solver, criterion, rng)
+            path, judge, held_out = _linear_path(
+                data, plan, gate, likelihood, solver, criterion, rng
+            )
         patience = plan.growth.patience
         with single_blas if plan.linear is not None else nullcontext():
             most = min(self.max_experts, n_rows)
-            n_experts, result, self.path_ = choose(path, judge, criterion, most, patience)
+            n_experts, result, self.path_ = choose(path, judge, criterion, most, patience, held_out)
         plan = plan.sized(n_experts)
         if plan.linear is None:
             whole = result.resp.shape[1] == n_experts  # none has failed and was left out
@@ -106,7 +108,7 @@ class ChoosesExperts:
         def judge(result):
             return out_of_fold(folded, result)
 
-        return surrogate_path(data, likelihood, fit_from), judge
+        return surrogate_path(data, likelihood, fit_from), judge, None
 
 
 def _linear_path(data, plan, gate, likelihood, solver, criterion, rng):
@@ -124,10 +126,10 @@ def _linear_path(data, plan, gate, likelihood, solver, criterion, rng):
             return grown_path(data, make_parts, solver.fit)
         return surrogate_path(data, likelihood, fit_from)
 
-    if criterion != "cv":
-        return path_on(data), lambda result: in_sample(data, result)
-    n_rows, seed = len(data.weight), rng.randint(2**31 - 1)
-    n_folds = min(plan.growth.folds, n_rows)
-    folds = make_folds(data.y, n_rows, n_folds, seed, data.n_classes)
-    held_out = HeldOut(data, folds, path_on)
-    return path_on(data), lambda result: in_sample(data, result) | {"cv": held_out()}
+    held_out = None
+    if criterion == "cv":
+        n_rows, seed = len(data.weight), rng.randint(2**31 - 1)
+        n_folds = min(plan.growth.folds, n_rows)
+        folds = make_folds(data.y, n_rows, n_folds, seed, data.n_classes)
+        held_out = HeldOut(data, folds, path_on)
+    return path_on(data), lambda result: in_sample(data, result), held_out

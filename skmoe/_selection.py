@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import _safe_indexing
 
-from ._criteria import confusion, count_parameters, criteria
+from ._criteria import confusion, count_parameters, countable, criteria
 from ._design import Design
 from ._fit import Monitor, Parts, objective_value
 from ._gate_step import evidence
@@ -85,10 +85,16 @@ def in_sample(data, result):
 
 
 def out_of_fold(data, result):
-    """Log-likelihood at a fit whose experts predicted out of fold."""
+    """Log-likelihood at a fit whose experts predicted out of fold.
+
+    The gate has seen the rows: what its free parameters are expected to gain by that (Akaike,
+    1974) is taken off, unless its probabilities are out of fold too.
+    """
     parts = Parts(result.gate, result.experts, result.likelihood)
     rest = objective_value(data, 0.0, parts, evidence(data, parts.gate))
     loglik = result.objective - rest
+    if countable(parts.gate) and not hasattr(parts.gate, "fit_log_proba"):
+        loglik -= parts.gate.n_parameters() / data.total_weight
     return {"objective": result.objective, "cv": loglik}
 
 
@@ -104,19 +110,28 @@ class HeldOut:
     """
 
     def __init__(self, data, folds, make_path):
-        self._weight = data.total_weight
+        self._weight = np.concatenate([data.weight[test] for _, test in folds])
         self._paths = [
             (make_path(rows_of(data, train)), rows_of(data, test)) for train, test in folds
         ]
 
     def __call__(self):
-        """Mean log-likelihood per row at the next number of experts."""
-        total = 0.0
+        """Log-likelihood of every row at the next number of experts, by fold: (n,)."""
+        found = []
         for path, test in self._paths:
             result = next(path)
             parts = Parts(result.gate, result.experts, result.likelihood)
-            total += test.weight @ posterior(test, parts)[1]
-        return float(total) / self._weight
+            found.append(posterior(test, parts)[1])
+        return np.concatenate(found)
+
+    def mean(self, loglik):
+        """Weighted mean of what a call returns."""
+        return float(self._weight @ loglik / self._weight.sum())
+
+    def error(self, gain):
+        """Standard error of the mean of a difference (n,) between two calls."""
+        spread = self._weight @ np.square(gain - self.mean(gain)) / self._weight.sum()
+        return float(np.sqrt(spread / self._weight.sum()))
 
 
 def rows_of(data, rows):
@@ -132,7 +147,7 @@ def _take(X, rows):
     return X.on(X.X[rows]) if isinstance(X, Design) else _safe_indexing(X, rows)
 
 
-def choose(path, judge, criterion, most, patience):
+def choose(path, judge, criterion, most, patience, held_out=None):
     """Follow a path until a criterion has stopped falling.
 
     Parameters
@@ -147,6 +162,9 @@ def choose(path, judge, criterion, most, patience):
         Most experts.
     patience : int
         Steps without a better criterion after which the path ends.
+    held_out : HeldOut, default=None
+        Gives "cv". Then the smallest number is chosen that is worse than the best by no
+        more than a standard error of their difference (Breiman et al., 1984).
 
     Returns
     -------
@@ -155,15 +173,26 @@ def choose(path, judge, criterion, most, patience):
     table : DataFrame
     """
     sign = 1.0 if criterion == "cv" else -1.0
-    rows, best, chosen, kept = [], -np.inf, 0, None
+    rows, fits, logliks, best = [], [], [], 0
     for n_experts in range(1, most + 1):
-        result = next(path)
-        rows.append({"n_experts": n_experts, **judge(result)})
-        value = sign * rows[-1][criterion]
-        if kept is None or value > best:
-            best, chosen, kept = value, n_experts, result
-        elif n_experts - chosen >= patience:
+        fits.append(next(path))
+        rows.append({"n_experts": n_experts, **judge(fits[-1])})
+        if held_out is not None:
+            logliks.append(held_out())
+            rows[-1]["cv"] = held_out.mean(logliks[-1])
+        if sign * rows[-1][criterion] > sign * rows[best][criterion]:
+            best = n_experts - 1
+        elif n_experts - 1 - best >= patience:
             break
+    chosen = best
+    if held_out is not None:
+        chosen = _smallest(logliks, best, held_out)
     table = pd.DataFrame(rows, columns=["n_experts", *COLUMNS])
-    table["chosen"] = table["n_experts"] == chosen
-    return chosen, kept, table
+    table["chosen"] = table.index == chosen
+    return chosen + 1, fits[chosen], table
+
+
+def _smallest(logliks, best, held_out):
+    """Index of the first of few experts that are as good as the best, but for chance."""
+    gains = [logliks[best] - loglik for loglik in logliks[: best + 1]]
+    return next(i for i, gain in enumerate(gains) if held_out.mean(gain) <= held_out.error(gain))

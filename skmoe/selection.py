@@ -21,8 +21,10 @@ class Grow(BaseEstimator):
     criterion : {"auto", "bic", "icl", "cv"}, default="auto"
         "bic": Bayesian information criterion. "icl": the same plus twice the entropy of
         the responsibilities, which asks for experts that are far apart. "cv":
-        log-likelihood of rows that were held out; dearer. "auto": "bic" where the free
-        parameters of all parts can be counted, else "cv".
+        log-likelihood of rows that were held out; dearer. For linear experts it chooses
+        the smallest number that is worse than the best by no more than one standard
+        error. "auto": "bic" where the free parameters of all parts can be counted, else
+        "cv".
     patience : int, default=2
         Steps without a better criterion after which the path ends.
     folds : int, default=5
@@ -40,6 +42,9 @@ class Grow(BaseEstimator):
 
     Smyth, P. (2000). Model selection for probabilistic clustering using cross-validated
     likelihood. Statistics and Computing 10, 63-72.
+
+    Breiman, L., Friedman, J. H., Olshen, R. A. and Stone, C. J. (1984). Classification and
+    Regression Trees, section 3.4.3.
 
     Examples
     --------

@@ -211,6 +211,24 @@ def test_own_gate_is_judged_on_held_out_rows(steps):
     assert model.path_["cv"].notna().all() and model.path_["bic"].isna().all()
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("gate", [DecisionTreeClassifier(max_depth=2)])
+def test_gates_that_are_not_linear_are_judged_on_held_out_rows(steps, gate):
+    X, y = steps
+    growth = Grow(folds=2)
+    some = auto(gate=gate, max_experts=2, n_experts=growth, max_iter=20).fit(X[:120], y[:120])
+    assert some.n_experts_ == 2 and some.path_["cv"].notna().all()
+
+
+def test_density_of_the_features_does_not_count(steps):
+    X, y = steps
+    gated = auto(gate="gaussian", max_experts=3).fit(X, y)
+    assert gated.n_experts_ == 2 and gated.path_["bic"].notna().all()
+    other = auto(experts=Ridge(0.1), gate="gaussian", max_experts=2).fit(X, y)
+    best = gated.path_["log_likelihood"][1]
+    assert_allclose(other.path_["cv"][1], best, atol=0.3)
+
+
 def test_own_gate_that_counts_its_parameters_has_criteria(steps):
     model = auto(gate=CountedGate(), max_experts=3).fit(*steps)
     assert model.n_experts_ == 2
@@ -365,6 +383,16 @@ def test_gate_has_as_many_parameters_as_directions(n_experts):
     gate = SoftmaxGate(alpha=0.1).fit(X, resp)
     found = rank(lambda flat: gate.with_flat(flat).log_proba(X), gate.flat())
     assert gate.n_parameters() == found == 4 * (n_experts - 1)
+
+
+@pytest.mark.parametrize("branching, free", [((2, 2), 3), ((3, 2), 5), ((3,), 2)])
+def test_tree_of_gates_has_as_many_parameters_as_directions(branching, free):
+    rng = np.random.RandomState(0)
+    n_experts = np.prod(branching)
+    X, resp = rng.normal(size=(60, 2)), rng.dirichlet(np.ones(n_experts), size=60)
+    gate = HierarchicalGate(branching, alpha=0.1).fit(X, resp)
+    found = rank(lambda flat: gate.with_flat(flat).log_proba(X), gate.flat())
+    assert gate.n_parameters() == found == 3 * free
 
 
 @pytest.mark.parametrize("n_outputs, shared", [(1, False), (2, False), (2, True)])
