@@ -260,5 +260,5 @@ def _appended(history, stage, new):
     for key, values in new.items():
         if isinstance(values, list):
             values = [passed + value for value in values] if key == "seconds" else values
-            out[key] = history[key] + values
+            out[key] = history.get(key, []) + values
     return {**history, **out}

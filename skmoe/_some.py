@@ -16,7 +16,7 @@ from ._path import splits_by_gain
 from .experts.linear import LinearExpert
 
 # Iterations that a start is judged by.
-_TRIAL_ITER, _TRIAL_TOL, _TRIAL_ROWS = 15, 1e-4, 2000
+_TRIAL_ITER, _TRIAL_TOL, _TRIAL_ROWS = 8, 1e-3, 1000
 # Shares of the weight, of rows that are explained worst, that a new expert may begin with.
 _WORST = (0.1, 0.25, 0.5)
 _MAX_SPLITS = 3
