@@ -3,9 +3,10 @@
 import numpy as np
 
 from ._fit import objective_value
+from ._lbfgs import minimize
 
-# Halvings of a step that lowers the penalised objective, before it is dropped.
-_MAX_HALVINGS = 10
+# Iterations of one M-step under a penalty on uneven experts.
+_INNER_ITER = 10
 
 
 def gate_step(gate, data, resp, log_gate=None):
@@ -28,14 +29,13 @@ def gate_step(gate, data, resp, log_gate=None):
         Log probabilities of the same rows, out of fold where the gate gives such.
     """
     targets = resp
-    exact = hasattr(gate, "penalty_gradient") and not hasattr(gate, "log_evidence")
+    smooth = hasattr(gate, "resp_gradient") and not getattr(gate, "has_l1", False)
     if data.balance is not None and log_gate is not None:
-        targets = resp + data.balance.correction(log_gate, data.weight)
-        if exact:
-            gate = _guarded(gate, data, resp, targets, log_gate)
+        if smooth:
+            gate = _minimised(gate, data, resp)
             return gate, gate.log_proba(data.gate_X)
         # Most other gates want proper probabilities as targets.
-        targets = np.maximum(targets, 0.0)
+        targets = np.maximum(resp + data.balance.correction(log_gate, data.weight), 0.0)
         targets /= targets.sum(axis=1, keepdims=True)
     if hasattr(gate, "fit_log_proba"):
         return gate, gate.fit_log_proba(data.gate_X, targets, data.weight)
@@ -71,23 +71,16 @@ def evidence(data, gate):
     return data.weight @ gate.log_evidence(data.gate_X)
 
 
-def _guarded(gate, data, resp, targets, log_gate):
-    """A step towards corrected targets, shortened until it does not lower the objective.
+def _minimised(gate, data, resp):
+    """The gate after a few iterations on its penalised part of the objective, exactly."""
 
-    The targets are right for the gate as it stands only, so that the step begins uphill
-    but may be too long.
-    """
-    before, start = _value(gate, data, resp, log_gate), gate.flat().copy()
-    step = improve_gate(gate, data, targets).flat() - start
-    for halving in range(_MAX_HALVINGS):
-        moved = gate.with_flat(start + 0.5**halving * step)
-        if _value(moved, data, resp, moved.log_proba(data.gate_X)) >= before:
-            return moved
-    return gate.with_flat(start)
+    def loss(flat):
+        moved = gate.with_flat(flat)
+        log_gate = moved.log_proba(data.gate_X)
+        targets = resp + data.balance.correction(log_gate, data.weight)
+        value = data.weight @ np.einsum("nk,nk->n", resp, log_gate) / data.total_weight
+        value -= moved.penalty() + data.balance.value(log_gate, data.weight)
+        gradient = moved.resp_gradient(data.gate_X, targets, data.weight).ravel()
+        return -value, moved.penalty_gradient().ravel() - gradient / data.total_weight
 
-
-def _value(gate, data, resp, log_gate):
-    """What an M-step of the gate climbs."""
-    gain = data.weight @ np.einsum("nk,nk->n", resp, log_gate) / data.total_weight
-    penalty = gate.penalty() if hasattr(gate, "penalty") else 0.0
-    return gain - penalty - data.balance.value(log_gate, data.weight)
+    return gate.with_flat(minimize(loss, gate.flat(), max_iter=_INNER_ITER).x)

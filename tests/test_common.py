@@ -28,6 +28,7 @@ MODELS = [
     MoERegressor(),
     MoERegressor(n_experts=2),
     MoERegressor(n_experts=2, top_k=1),
+    MoERegressor(n_experts=2, top_k=1, routing="token", max_iter=10),
     MoERegressor(n_experts=2, gate="gaussian"),
     MoERegressor(n_experts="auto", max_experts=3),
     MoERegressor(DecisionTreeRegressor(max_depth=3), n_experts=2, max_iter=10),

@@ -383,3 +383,19 @@ def test_the_bias_serves_fast_and_general_predictions_alike():
     np.testing.assert_allclose(mean, model.predict(X, return_std=True)[0])
     experts = model.route(X)[0][:, 0]
     np.testing.assert_allclose(mean, model.predict_experts(X)[np.arange(300), experts])
+
+
+@pytest.mark.parametrize("balance", [BalancePenalty(30.0), BalanceBias()])
+def test_balancing_helps_where_the_default_is_uneven(balance):
+    def heavy_tails(n, seed):
+        rng = np.random.default_rng(seed)
+        X = np.clip(rng.standard_t(1.2, size=(n, 1)), -60, 60)
+        return X, np.sin(2 * np.clip(X[:, 0], -1.2, 1.2)) + 0.1 * rng.normal(size=n)
+
+    (X, y), (X_test, y_test) = heavy_tails(2000, 0), heavy_tails(6000, 1)
+    settings = {"n_experts": 6, "top_k": 1, "routing": "token", "random_state": 0}
+    plain = MoERegressor(**settings).fit(X, y)
+    even = MoERegressor(load_balance=balance, **settings).fit(X, y)
+    assert plain.load_.max() * 6 > 3.0 and even.load_.max() * 6 < 1.3
+    gain = even.log_likelihood(X_test, y_test) - plain.log_likelihood(X_test, y_test)
+    assert gain.mean() > 0.2
