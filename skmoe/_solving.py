@@ -27,6 +27,8 @@ def resolve_solver(value, plan, gate, cross_fit, dense=True):
     if value == "auto":
         smooth = plan.linear is not None and hasattr(gate, "penalty_gradient") and dense
         smooth = smooth and not getattr(gate, "early_stopping", False)
+        if not dense and plan.linear is not None:
+            _check_ridge(value, plan.linear)
         return SOLVERS["gradient" if smooth else "em"]()
     solver = resolve_part(value, SOLVERS, "solver", ("fit",))
     if not hasattr(solver, "patience"):
