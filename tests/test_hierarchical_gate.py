@@ -22,7 +22,7 @@ from sklearn.linear_model import Ridge
 from skmoe import MoEClassifier, MoERegressor
 from skmoe._em import fit_em
 from skmoe._fit import Monitor, Parts
-from skmoe._joint import _gradient, fit_joint
+from skmoe._joint import fit_joint, objective_gradient
 from skmoe._path import posterior
 from skmoe._whole import WholeEvaluator
 from skmoe.gates import HierarchicalGate, SoftmaxGate
@@ -188,7 +188,7 @@ def test_gradient_of_the_objective_against_finite_differences(task, tree):
     parts = Parts(begun.gate, begun.experts, begun.likelihood)
     flat = parts.flat() + 0.1 * np.random.RandomState(0).normal(size=parts.flat().size)
     moved = parts.with_flat(flat)
-    gradient = _gradient(data, moved, WholeEvaluator(data)(moved))
+    gradient = objective_gradient(data, moved, WholeEvaluator(data)(moved))
 
     def value(flat):
         at = parts.with_flat(flat)

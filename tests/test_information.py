@@ -15,7 +15,7 @@ from problems import (
 from skmoe._em import fit_em
 from skmoe._fit import Monitor, Parts
 from skmoe._information import Information
-from skmoe._joint import _gradient
+from skmoe._joint import objective_gradient
 from skmoe._sweep import Sweeper
 
 CASES = [("regression", {}), ("regression", {"n_outputs": 2}), ("classification", {})]
@@ -36,7 +36,7 @@ def differences(data, parts, step=1e-5):
         moved = [
             parts.with_flat(flat + sign * step * (np.arange(flat.size) == i)) for sign in (1, -1)
         ]
-        up, down = (_gradient(data, part, Sweeper(data)(part)) for part in moved)
+        up, down = (objective_gradient(data, part, Sweeper(data)(part)) for part in moved)
         columns.append((down - up) / (2.0 * step))
     return np.array(columns)
 
@@ -90,7 +90,7 @@ def test_preconditioner_points_downhill_far_from_an_optimum():
     for _ in range(10):
         moved = parts.with_flat(parts.flat() + 3.0 * rng.normal(size=parts.flat().size))
         apply = Information(data, moved, np.arange(100)).preconditioner(moved, np.empty(0))
-        gradient = _gradient(data, moved, Sweeper(data)(moved))
+        gradient = objective_gradient(data, moved, Sweeper(data)(moved))
         assert gradient @ apply(gradient) > 0
 
 

@@ -22,7 +22,7 @@ from problems import (
 
 from skmoe._em import fit_em
 from skmoe._fit import Monitor, Parts
-from skmoe._joint import _gradient, fit_joint
+from skmoe._joint import fit_joint, objective_gradient
 from skmoe._sweep import Sweeper
 from skmoe.likelihoods import Gaussian
 
@@ -102,7 +102,7 @@ def test_sums_do_not_depend_on_the_number_of_threads(task, sparse, sizes, n_thre
 
 def gradient_at(data, parts):
     """Gradient of the objective by the flat parameters."""
-    return _gradient(data, parts, Sweeper(data)(parts))
+    return objective_gradient(data, parts, Sweeper(data)(parts))
 
 
 @cases
