@@ -232,10 +232,15 @@ class BaseMoE(
         if not result.converged:
             warnings.warn(
                 f"The fit did not converge in {result.n_iter} iterations (max_iter="
-                f"{self.max_iter}); raise max_iter or tol.",
+                f"{self.max_iter}); raise {self._limits()} or tol.",
                 ConvergenceWarning,
                 stacklevel=5,
             )
+
+    def _limits(self):
+        """What ends a fit too early, for a warning."""
+        n_epochs = getattr(self.solver_, "n_epochs", None)
+        return "max_iter" if n_epochs is None else f"n_epochs={n_epochs} of the solver"
 
     # -- what scikit-learn asks -----------------------------------------------------
 

@@ -113,7 +113,7 @@ class Training:
         def new_monitor(label):
             # Out-of-fold probabilities of a gate rise and fall, as those of experts do.
             crossed = hasattr(gate, "fit_log_proba")
-            tol = self._tolerance(crossed)
+            tol = self._tolerance(crossed or isinstance(solver, Minibatch))
             patience = 5 if crossed else solver.patience
             return Monitor(tol, self.max_iter, patience, self.verbose, label)
 

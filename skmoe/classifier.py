@@ -69,7 +69,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         Most iterations of a start.
     tol : float, default=None
         Smallest rise of the objective (mean log-likelihood per row) that counts. None:
-        1e-5, or 1e-3 with ``cross_fit``.
+        1e-5, or 1e-3 with ``cross_fit`` or minibatches.
     class_weight : dict, "balanced" or None, default=None
         Factors of the sample weights by class, as in scikit-learn's classifiers.
     warm_start : bool, default=False

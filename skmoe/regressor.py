@@ -87,7 +87,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
         Most iterations of a start.
     tol : float, default=None
         Smallest rise of the objective (mean log-likelihood per row, target in units of
-        its standard deviation) that counts. None: 1e-5, or 1e-3 with ``cross_fit``.
+        its standard deviation) that counts. None: 1e-5, or 1e-3 with ``cross_fit``
+        or minibatches.
     warm_start : bool, default=False
         Start from the last fit if it had as many experts and features. With
         ``n_experts="auto"`` the number that was chosen first is kept.
