@@ -119,7 +119,7 @@ class BaseMoE(
         self : estimator
             Itself.
         """
-        resolve_nested(self, params)
+        params = resolve_nested(self, params)
         if isinstance(params.get("experts", self.experts), list):
             return self._set_params("experts", **params)
         return BaseEstimator.set_params(self, **params)

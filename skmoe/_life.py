@@ -35,7 +35,7 @@ class ExpertLife(Living):
             Template of the new expert. By default one more like the others. A
             ``FrozenEstimator`` is used as it is, and only the gate's row is trained.
         name : str, default=None
-            Its name in ``expert_names_``; by default "expert_" and its number.
+            Its name in ``expert_names_``; by default ``"expert_"`` and its number.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative; ones by default.
         polish : bool, default=False
@@ -75,8 +75,8 @@ class ExpertLife(Living):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         names : pair of str, default=None
-            Names of the two; by default that of the expert, and "expert_" and the number
-            of the new one.
+            Names of the two; by default that of the expert, and ``"expert_"`` and the
+            number of the new one.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative; ones by default.
         polish : bool, default=False

@@ -141,7 +141,7 @@ class MixturePredictions:
         Raises
         ------
         ValueError
-            If ``one_expert`` is another string or a limit is negative.
+            If ``one_expert`` is anything else or a limit is negative; before any work.
         """
         limits = Limits(dead, redundant, conflicting, min_gain)
         return diagnose(self, X, y, sample_weight, one_expert, limits)

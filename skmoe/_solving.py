@@ -2,6 +2,7 @@
 
 from sklearn.frozen import FrozenEstimator
 
+from ._em import require
 from ._validation import SOLVERS, resolve_part
 from .solvers import EM, Gradient, Minibatch, Pool
 
@@ -65,6 +66,7 @@ def _check_gradient(value, plan, gate):
             f"solver={value!r} trains gates by their gradients, but the M-step of "
             f"{type(gate).__name__} is in closed form; use solver='em'."
         )
+    require(gate, "flat", "with_flat")
 
 
 def _check_minibatch(solver, plan, gate, dense):

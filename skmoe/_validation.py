@@ -240,21 +240,44 @@ def check_top_k(top_k, n_experts):
 
 
 def resolve_nested(estimator, params):
-    """Turn names of parts into objects where their parameters are about to be set.
+    """Parameters about to be set, with objects for names of parts that get parameters too.
 
-    So that ``gate__alpha`` can be searched although ``gate`` is "softmax".
+    So that ``gate__alpha`` can be searched although ``gate`` is "softmax", or among names.
+
+    Parameters
+    ----------
+    estimator : BaseMoE
+    params : dict
+
+    Returns
+    -------
+    dict
     """
+    resolved = dict(params)
     for key in params:
         prefix, nested, _ = key.partition("__")
-        if not nested or prefix in params:
+        if not nested or prefix not in estimator._get_param_names():
             continue
-        value, known = getattr(estimator, prefix, None), _NAMED.get(prefix, {})
-        if prefix == "experts" and value is None:
-            estimator.experts = LinearExpert()
-        elif prefix == "n_experts" and value == "auto":
-            estimator.n_experts = Grow()
-        elif isinstance(value, str) and value in known:
-            setattr(estimator, prefix, known[value]())
+        value = resolved.get(prefix, getattr(estimator, prefix))
+        part = _named_part(prefix, value)
+        if not hasattr(part, "set_params"):
+            raise ValueError(
+                f"{key}: {prefix}={value!r} has no parameters of its own; set {prefix} to an "
+                f"object that has."
+            )
+        if part is not value:
+            resolved[prefix] = part
+    return resolved
+
+
+def _named_part(parameter, value):
+    """The object that a value of a parameter stands for; the value itself if it is none."""
+    if parameter == "experts" and value is None:
+        return LinearExpert()
+    if parameter == "n_experts" and value == "auto":
+        return Grow()
+    known = _NAMED.get(parameter, {})
+    return known[value]() if isinstance(value, str) and value in known else value
 
 
 def resolve_part(value, known, name, methods):

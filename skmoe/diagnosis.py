@@ -137,6 +137,7 @@ def diagnose(model, X, y, sample_weight, one_expert, limits):
     -------
     Diagnosis
     """
+    _check_one_expert(one_expert)
     target, gate, pred, log_lik = model._evidence(X, y)
     weight = check_weight(sample_weight, pred)
     facts = Facts(model, target, gate, pred, log_lik, weight)
@@ -172,15 +173,21 @@ def diagnose(model, X, y, sample_weight, one_expert, limits):
 # -- one expert ------------------------------------------------------------------------------
 
 
+def _check_one_expert(one_expert):
+    if one_expert is None or hasattr(one_expert, "log_likelihood"):
+        return
+    if not isinstance(one_expert, str) or one_expert != "auto":
+        raise ValueError(
+            f"one_expert={one_expert!r} is unknown; use 'auto', None or a fitted model with "
+            f"log_likelihood."
+        )
+
+
 def _compare_with_one(model, X, y, weight, loglik, one_expert):
     """Mean gain in log-likelihood over one expert, and its standard error."""
     if one_expert is None or model.n_experts_ == 1:
         return math.nan, math.nan
     if isinstance(one_expert, str):
-        if one_expert != "auto":
-            raise ValueError(
-                f"one_expert={one_expert!r} is unknown; use 'auto', None or a fitted model."
-            )
         single = _out_of_fold(model, X, y, weight)
     else:
         single = one_expert.log_likelihood(X, y)

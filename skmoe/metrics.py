@@ -80,6 +80,11 @@ class neg_pinball:
     level : float, default=0.5
         Level of the quantile, between 0 and 1.
 
+    Raises
+    ------
+    ValueError
+        If ``level`` is not between 0 and 1.
+
     References
     ----------
     Koenker, R. and Bassett, G. (1978). Regression quantiles. Econometrica 46, 33-50.
@@ -96,6 +101,8 @@ class neg_pinball:
     """
 
     def __init__(self, level=0.5):
+        if not 0.0 < level < 1.0:
+            raise ValueError(f"level={level!r} must be a probability between 0 and 1.")
         self.level = level
 
     def __call__(self, estimator, X, y):
@@ -115,7 +122,9 @@ class neg_pinball:
         float
             In units of the target; higher is better.
         """
-        error = np.asarray(y) - estimator.predict_dist(X).quantile(self.level)
+        quantile = estimator.predict_dist(X).quantile(self.level)
+        # A column of targets is no matrix of differences.
+        error = np.reshape(y, quantile.shape) - quantile
         return -float(np.mean(np.maximum(self.level * error, (self.level - 1.0) * error)))
 
     def __repr__(self):

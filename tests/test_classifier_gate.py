@@ -356,3 +356,5 @@ def test_errors_name_the_gate():
         MoERegressor(gate=ClassifierGate(GaussianNB(), smoothing=1.0)).fit(X, Y)
     with pytest.raises(TypeError, match="ClassifierGate has no method 'flat'"):
         MoERegressor(n_experts=2, gate=GaussianNB(), solver="gradient").fit(X, Y)
+    with pytest.raises(TypeError, match="ClassifierGate has no method 'flat'"):  # before any work
+        MoERegressor(n_experts=2, gate=GaussianNB(), solver="gradient").fit([["word"]], [0.0])

@@ -133,6 +133,17 @@ def test_parameters_of_a_template():
         model.set_params(experts__depth=3)
 
 
+def test_parameters_of_parts_that_are_named_at_the_same_time():
+    model = MoERegressor(gate="softmax").set_params(gate="mlp", gate__alpha=0.5)
+    assert (type(model.gate).__name__, model.gate.alpha) == ("MLPGate", 0.5)
+    model.set_params(experts=None, experts__alpha=2.0, n_experts="auto", n_experts__patience=1)
+    assert (model.experts.alpha, model.n_experts.patience) == (2.0, 1)
+    with pytest.raises(ValueError, match="solver__accelerate: solver='auto' has no parameters"):
+        model.set_params(solver__accelerate=False)
+    with pytest.raises(ValueError, match="load_balance=None has no parameters of its own; set"):
+        model.set_params(load_balance__strength=1.0)
+
+
 def test_parameters_of_a_list():
     model = MoERegressor([("ridge", Ridge(alpha=3.0)), ("forest", FOREST)])
     params = model.get_params()

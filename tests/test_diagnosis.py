@@ -278,6 +278,9 @@ def test_limits_move_the_verdicts():
         verdicts(dead=-1.0)
     with pytest.raises(ValueError, match="one_expert='best' is unknown; use 'auto', None or"):
         verdicts(one_expert="best")
+    # Also where nothing would be compared: on the rows of the fit, or in vain.
+    with pytest.raises(ValueError, match="one_expert=3 is unknown"):
+        model.diagnose(rows[:400], y[:400], one_expert=3)
 
 
 def test_an_expert_that_is_beaten_on_its_own_rows_is_named():

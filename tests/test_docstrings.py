@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import re
 
 import pytest
 
@@ -99,3 +100,14 @@ def test_has_an_example(address):
 def test_method(address):
     ignored = IGNORED_IN_PARTS if address.startswith(PARTS) else IGNORED
     assert problems(address, ignored) == []
+
+
+@pytest.mark.parametrize("address", [*OBJECTS, *METHODS])
+def test_has_no_word_that_sphinx_takes_for_a_reference(address):
+    # A bare word with an underscore at its end is a link to a target that nobody has defined.
+    owner, _, name = address.rpartition(".")
+    thing = OBJECTS[address] if address in OBJECTS else getattr(OBJECTS[owner], name)
+    text = (inspect.getdoc(thing) or "").partition("Examples\n---")[0]
+    text = re.sub(r"``.+?``|`.+?`|\.\. math::.*?\n\n", "", text, flags=re.DOTALL)
+    text = re.sub(r"^\w.*( : .*|_)$", "", text, flags=re.MULTILINE)  # names of attributes
+    assert re.findall(r"\b\w*[a-z0-9]_(?![\w{])", text) == []

@@ -226,3 +226,11 @@ def test_scorers(fitted):
     assert metrics.neg_pinball(0.9)(model, X, y) == pytest.approx(-loss)
     for scorer in (metrics.log_likelihood, metrics.neg_crps, metrics.neg_pinball(0.1)):
         assert np.isfinite(cross_val_score(model, X, y, scoring=scorer, cv=2)).all()
+
+
+def test_the_pinball_scorer_takes_a_column_and_refuses_no_probability(fitted):
+    model, X, y = fitted
+    scorer = metrics.neg_pinball(0.9)
+    assert scorer(model, X, y[:, None]) == scorer(model, X, y)
+    with pytest.raises(ValueError, match="must be a probability between"):
+        metrics.neg_pinball(1.5)
