@@ -16,14 +16,14 @@ from ._combine import RULES, check_combine
 from ._comparison import InformationCriteria
 from ._criteria import count_parameters
 from ._door import enter
-from ._fit import Parts
+from ._fit import Parts, joined_history
 from ._gating import gate_accepts, resolve_gate
 from ._growth import ChoosesExperts
 from ._health import fingerprint
 from ._life import ExpertLife
 from ._picture import visual_block
 from ._predict import MixturePredictions
-from ._solving import resolve_solver
+from ._solving import check_groups, check_resumed, resolve_solver
 from ._sparse import check_solver, make_trainer, resolve_balance, resolve_routing, routing_facts
 from ._training import Training
 from ._validation import (
@@ -43,6 +43,7 @@ from .experts.estimators import (
     accepts_sparse,
 )
 from .selection import Grow
+from .solvers import Stages
 
 
 class BaseMoE(
@@ -175,12 +176,15 @@ class BaseMoE(
         door = enter(self, plan, gating, X, y, sample_weight)
         rng = check_random_state(self.random_state)
         gating.seed(rng)
-        given = self._given_start(door, X, y, plan.n_experts, rng)
+        staged = isinstance(solver, Stages)
+        given = self._given_start(door, X, y, plan.n_experts, rng, exact=staged)
+        check_groups(solver, given, door.weight)
         data = replace(self._fit_data(door, gating, plan), balance=penalty)
         form, last, grown = self._form(data, plan, gate, likelihood), None, None
-        if self.warm_start and getattr(self, "_fitted_form", None) == form:
+        if check_resumed(self, solver, form):
             plan = plan if plan.growth is None else plan.sized(self.n_experts_)
             last, given = self._resumed(data, plan, gate, likelihood)
+            given = self._known_groups(data, given) if staged else given
         elif plan.growth is not None:
             plan, last, given, grown = self._choose_experts(
                 data, plan, gate, likelihood, solver, criterion, rng
@@ -188,6 +192,9 @@ class BaseMoE(
         train = self._fit_foreign if plan.linear is None else self._fit_linear
         trainer = make_trainer(self, solver, routing, bias, rng)
         data, result = train(data, plan, gate, likelihood, trainer, last, given, rng, grown)
+        if staged and last is not None:
+            result = replace(result, history=joined_history(self.history_, "", result.history))
+        self._remember_groups(data, result, staged)
         self.solver_, self._gating = solver, gating
         self._fitted_form = form if result.experts.n_experts == plan.n_experts else None
         self._publish(door, data, plan, result, bias)

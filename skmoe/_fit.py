@@ -117,6 +117,8 @@ class FitResult:
         Rows that no expert of the best iterate explains.
     routing_bias : ndarray of shape (K,) or None
         What load balancing adds to ``log_gate`` in the choice of experts.
+    gate_resp : ndarray of shape (n, K) or None
+        Responsibilities that the gate was fitted to, if not ``resp``.
     """
 
     gate: object
@@ -129,6 +131,7 @@ class FitResult:
     history: dict = field(default_factory=dict)
     unexplained: int = 0
     routing_bias: np.ndarray | None = None
+    gate_resp: np.ndarray | None = None
 
 
 def make_result(parts, monitor, resp=None, unexplained=0):
@@ -144,6 +147,31 @@ def make_result(parts, monitor, resp=None, unexplained=0):
         monitor.history,
         unexplained,
     )
+
+
+def joined_history(history, stage, new):
+    """The history with another one appended; ``stage`` names that of each entry.
+
+    Parameters
+    ----------
+    history : dict of list
+    stage : str
+        Of the new entries, unless they say it themselves.
+    new : dict of list
+
+    Returns
+    -------
+    dict of list
+    """
+    n_old, n_new = len(history["objective"]), len(new["objective"])
+    known = history.get("stage", ["fit"] * n_old)
+    out = {"stage": known + new.get("stage", [stage] * n_new)}
+    passed = history["seconds"][-1] if n_old else 0.0
+    for key, values in new.items():
+        if isinstance(values, list) and key != "stage":
+            values = [passed + value for value in values] if key == "seconds" else values
+            out[key] = history.get(key, []) + values
+    return {**history, **out}
 
 
 def objective_value(data, sum_loglik, parts, sum_evidence=0.0):

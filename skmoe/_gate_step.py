@@ -53,7 +53,8 @@ def improve_gate(gate, data, resp):
 def refit_gate(data, result):
     """Fit a gate to all rows if its probabilities in training were out of fold."""
     if hasattr(result.gate, "fit_log_proba"):
-        result.gate.fit(data.gate_X, result.resp, data.weight)
+        resp = result.resp if result.gate_resp is None else result.gate_resp
+        result.gate.fit(data.gate_X, resp, data.weight)
 
 
 def objective_of_rows(data, parts, loglik, log_gate):

@@ -15,7 +15,7 @@ from ._design import Design
 from ._door import check_lengths, same_columns
 from ._em import load
 from ._failures import SelectedGate, own_gate, select_gate
-from ._fit import FitData, Monitor, Parts, objective_value
+from ._fit import FitData, Monitor, Parts, joined_history, objective_value
 from ._health import fingerprint
 from ._path import posterior
 from ._solving import all_frozen
@@ -24,7 +24,7 @@ from ._starts import refit_experts, run
 from ._sweep import single_blas
 from ._validation import ExpertPlan, check_expert, check_names, check_weight
 from .experts.linear import LinearExpert
-from .solvers import EM, Pool
+from .solvers import EM, Pool, Stages
 
 _LARGEST_SEED = np.iinfo(np.int32).max
 
@@ -202,7 +202,7 @@ class Living:
             stages = [(stage, result)]
         history = self.history_
         for label, part in stages:
-            history = _appended(history, label, part.history)
+            history = joined_history(history, label, part.history)
         self._show_parts(parts, all_names)
         if self.routing_bias_ is not None:
             self.routing_bias_ = self.routing_bias_[order]
@@ -217,6 +217,7 @@ class Living:
     def _polished(self, data, parts, resp):
         """All experts and the gate trained from where they stand."""
         solver = EM() if isinstance(self.solver_, Pool) else self.solver_
+        solver = solver.solver if isinstance(solver, Stages) else solver
         tol = self.tol if self.tol is not None else (1e-3 if data.folds else 1e-5)
         patience = 5 if self._fitted_foreign else solver.patience
         monitor = Monitor(tol, self.max_iter, patience, self.verbose)
@@ -250,15 +251,3 @@ class Living:
         self.expert_names_, self.n_experts_ = list(names), len(names)
         self.n_parameters_, self._fingerprint = count_parameters(parts), None
         self._fitted_form = None  # what `fit` would go on from is another model
-
-
-def _appended(history, stage, new):
-    """The history with another stage; ``stage`` names that of each entry."""
-    n_old = len(history["objective"])
-    out = {"stage": history.get("stage", ["fit"] * n_old) + [stage] * len(new["objective"])}
-    passed = history["seconds"][-1] if n_old else 0.0
-    for key, values in new.items():
-        if isinstance(values, list):
-            values = [passed + value for value in values] if key == "seconds" else values
-            out[key] = history.get(key, []) + values
-    return {**history, **out}

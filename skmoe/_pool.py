@@ -66,7 +66,7 @@ def fit_pool(data, parts, monitor, *, loss, alphas, n_folds, tol=_ROUND_TOL):
     pred, parts = _predictions(data, parts.keep())
     ones = np.ones(pred.shape[:2])
     parts.likelihood.update(data.y, pred, ones, data.weight)
-    if not _has_strength(parts.gate):
+    if not has_strength(parts.gate):
         if loss != "log":
             raise ValueError(
                 f"Pool(loss={loss!r}) trains a softmax gate only, and gate is a "
@@ -94,7 +94,8 @@ def _predictions(data, parts):
             parts, _ = keep_survivors(parts, ones, failure, refit=True)
 
 
-def _has_strength(gate):
+def has_strength(gate):
+    """Whether a gate has one ridge and linear logits, which `descend` can train."""
     return hasattr(gate, "block_coef") and hasattr(gate, "alpha") and not gate.has_l1
 
 
@@ -163,8 +164,12 @@ def _alternate(data, gate, likelihood, pred, loss, tol, monitor):
     squared = _squared_loss(data, pred) if loss == "squared" else None
     while True:
         if squared is None or watch.n_iter == 0:
-            part = _log_loss(data, parts.likelihood, pred) if squared is None else squared
-            parts.gate = _descend(data, parts.gate, part)
+            part = (
+                log_loss(data, parts.likelihood.log_lik(data.y, pred))
+                if squared is None
+                else squared
+            )
+            parts.gate = descend(data, parts.gate, part)
         log_gate = parts.gate.log_proba(data.gate_X)
         resp, _ = _e_step(data, parts.likelihood, log_gate, pred)
         parts.likelihood.update(data.y, pred, resp, data.weight)
@@ -176,9 +181,8 @@ def _alternate(data, gate, likelihood, pred, loss, tol, monitor):
             return best.gate, best.likelihood
 
 
-def _log_loss(data, likelihood, pred):
+def log_loss(data, log_lik):
     """Loss of gating logits: minus the mean log-likelihood, and its gradient (n, K)."""
-    log_lik = likelihood.log_lik(data.y, pred)
     resp, loglik = np.empty(log_lik.shape), np.empty(len(log_lik))
     share = data.weight / data.total_weight
 
@@ -206,7 +210,7 @@ def _squared_loss(data, pred):
     return loss
 
 
-def _descend(data, gate, loss):
+def descend(data, gate, loss):
     """The gate that minimises a loss of its logits plus its own penalty."""
     design = data.gate_X
     shape = gate.block_coef().shape

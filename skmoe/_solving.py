@@ -3,8 +3,9 @@
 from sklearn.frozen import FrozenEstimator
 
 from ._em import require
+from ._stages import STAGES
 from ._validation import SOLVERS, resolve_part
-from .solvers import EM, Gradient, Minibatch, Pool
+from .solvers import EM, Gradient, Minibatch, Pool, Stages
 
 
 def resolve_solver(value, plan, gate, cross_fit, dense=True):
@@ -34,6 +35,15 @@ def resolve_solver(value, plan, gate, cross_fit, dense=True):
     solver = resolve_part(value, SOLVERS, "solver", ("fit",))
     if not hasattr(solver, "patience"):
         raise TypeError(f"solver={solver!r} is no solver; try EM() or Gradient().")
+    if isinstance(solver, Stages):
+        _check_stages(solver, plan)
+        inner = resolve_solver(solver.solver, plan, gate, cross_fit, dense)
+        if isinstance(inner, (Minibatch, Pool, Stages)):
+            raise ValueError(
+                f"Stages(solver={solver.solver!r}) cannot train the joint stage; use 'auto', "
+                f"'em' or 'gradient'."
+            )
+        return solver.set_params(solver=inner)
     if isinstance(solver, (Gradient, Minibatch)):
         _check_gradient(value, plan, gate)
     if isinstance(solver, Minibatch):
@@ -67,6 +77,47 @@ def _check_gradient(value, plan, gate):
             f"{type(gate).__name__} is in closed form; use solver='em'."
         )
     require(gate, "flat", "with_flat")
+
+
+def _check_stages(solver, plan):
+    stages = [solver.stages] if isinstance(solver.stages, str) else list(solver.stages)
+    if not stages or stages != [stage for stage in STAGES if stage in stages]:
+        raise ValueError(
+            f"stages={solver.stages!r} must be some of {STAGES}, each once and in this order."
+        )
+    solver.stages = stages
+    if plan.growth is not None and not solver.resumes:
+        raise ValueError(
+            "n_experts='auto' chooses experts by fits of its own, and stage 'experts' trains "
+            "those of given groups; give the number of groups as n_experts."
+        )
+
+
+def check_resumed(estimator, solver, form):
+    """Whether to go on from the last fit; raises if the first stage cannot do otherwise."""
+    known = getattr(estimator, "_fitted_form", None) == form
+    if not isinstance(solver, Stages):
+        return estimator.warm_start and known
+    if solver.resumes and not (estimator.warm_start and known):
+        raise ValueError(
+            f"stages={solver.stages!r} goes on from a fitted model of as many experts and "
+            f"features, with the same kinds of gate, experts and noise, and "
+            f"{'there is none' if estimator.warm_start else 'warm_start is False'}; begin with "
+            f"'experts', or fit that stage first and set warm_start=True."
+        )
+    return solver.resumes
+
+
+def check_groups(solver, groups, weight):
+    """Raise for a group (a column of (n, K)) that has no rows, where experts train on them."""
+    if not isinstance(solver, Stages) or solver.resumes or groups is None:
+        return
+    empty = (weight @ groups <= 0).nonzero()[0].tolist()
+    if empty:
+        raise ValueError(
+            f"init gives no rows to experts {empty}, and stage 'experts' trains each on its "
+            f"own; give every expert some, or lower n_experts."
+        )
 
 
 def _check_minibatch(solver, plan, gate, dense):

@@ -215,8 +215,8 @@ def refit_experts(data, result):
         return replace(result, **vars(parts), resp=resp, routing_bias=bias)
 
 
-def routed_start(data, gate, likelihood, n_experts, kinds, rng):
-    """Responsibilities for linear experts that are to be trained on their own rows only.
+def groups_start(data, gate, likelihood, n_experts, kinds, rng):
+    """Responsibilities for experts that are to be trained on their own rows only.
 
     One named start is taken as it is; otherwise as in `surrogate_start`, which trains
     linear experts on all rows.

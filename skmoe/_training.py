@@ -6,18 +6,20 @@ import numpy as np
 from joblib import effective_n_jobs
 
 from ._design import Design
+from ._em import fit_em
 from ._fit import FitData, Monitor, Parts
+from ._health import target_sum
 from ._path import posterior
 from ._solving import all_frozen
 from ._starts import (
     can_grow,
     fit_from_starts,
+    groups_start,
     linear_parts,
     minibatch_start,
     one_expert_variance,
     optimism,
     refit_experts,
-    routed_start,
     run,
     start_kinds,
     surrogate_start,
@@ -25,7 +27,7 @@ from ._starts import (
 from ._sweep import single_blas
 from ._validation import given_start
 from .experts.estimators import EstimatorExperts, make_folds
-from .solvers import Minibatch, Pool
+from .solvers import Minibatch, Pool, Stages
 
 # Optimism per row above which responsibilities are computed out of fold.
 _MAX_OPTIMISM = 0.05
@@ -64,7 +66,7 @@ class Training:
         numeric = expert_X if plan.linear is not None else start_X
         return replace(data, base_variance=one_expert_variance(replace(data, X=numeric)))
 
-    def _given_start(self, door, X, y, n_experts, rng):
+    def _given_start(self, door, X, y, n_experts, rng, exact=False):
         """Responsibilities from a callable or array ``init``; None for a named start."""
         init = self.init
         if isinstance(init, str):
@@ -76,7 +78,8 @@ class Training:
                 f"init is an array, so every start would be the same; set n_init=1 in the "
                 f"place of n_init={self.n_init}."
             )
-        return given_start(init, len(door.kept), door.kept, n_experts)
+        doubt = {"doubt": 0.0} if exact else {}
+        return given_start(init, len(door.kept), door.kept, n_experts, **doubt)
 
     def _form(self, data, plan, gate, likelihood):
         """What must be the same for ``warm_start`` to go on from the last fit."""
@@ -104,6 +107,19 @@ class Training:
             parts.experts.l1_ratio = plan.linear.l1_ratio
         return parts, resp
 
+    def _known_groups(self, data, resp):
+        """What the experts were fitted to, for stages on the same rows; else ``resp``."""
+        checksum, groups = getattr(self, "_fitted_to", (None, None))
+        return groups if checksum == target_sum(data.y) else resp
+
+    def _remember_groups(self, data, result, staged):
+        """Keep what experts were fitted to, where stages to come need others like them."""
+        if staged and result.resp is None:
+            return  # the experts are those of before
+        vars(self).pop("_fitted_to", None)
+        if staged and data.folds is not None:
+            self._fitted_to = target_sum(data.y), result.resp
+
     def _fit_linear(self, data, plan, gate, likelihood, solver, last, given, rng, grown):
         n_experts = plan.n_experts
 
@@ -124,13 +140,14 @@ class Training:
                 if last is None:
                     parts, given = minibatch_start(data, make_parts, n_experts, kinds, given, rng)
                 return data, run(solver.fit, data, parts, new_monitor(""), given)
+            taken = isinstance(solver, Stages) or self.routing is not None
             if given is None:
-                if can_grow(data, gate) and self.routing is None:
+                if can_grow(data, gate) and not taken:
                     how = (kinds, new_monitor, rng, solver.fit)
                     more = {"grown": grown, "begin": getattr(solver, "begin", None)}
                     return data, fit_from_starts(data, make_parts, n_experts, *how, **more)
                 # Starts are looked for with a softmax gate, and handed over.
-                start = surrogate_start if self.routing is None else routed_start
+                start = groups_start if taken else surrogate_start
                 given = start(data, gate, likelihood, n_experts, kinds, rng)
             parts = make_parts(n_experts) if last is None else last
             return data, run(solver.fit, data, parts, new_monitor(""), given)
@@ -141,16 +158,21 @@ class Training:
         pooled = isinstance(solver, Pool)
         folds = self._folds(data, plan, rng.randint(_LARGEST_SEED), pooled)
         parts, resp = Parts(gate, experts, likelihood.start(data, n_experts)), given
+        staged = isinstance(solver, Stages)
         if last is not None:
             parts = replace(last, experts=experts)
+            if staged:
+                experts.estimators_ = last.experts.estimators_
         elif resp is None and not pooled:
             kinds = start_kinds(self.init, self.n_init)
-            resp = surrogate_start(data, gate, likelihood, n_experts, kinds, rng)
+            start = groups_start if staged else surrogate_start
+            resp = start(data, gate, likelihood, n_experts, kinds, rng)
         if hasattr(solver, "prepare"):
             solver.prepare(data, parts, resp)
         if folds is not None:
             folded = replace(data, folds=folds)
-            data = folded if pooled else self._honest(data, folded, parts, resp, solver.fit)
+            trial = fit_em if staged else solver.fit
+            data = folded if pooled else self._honest(data, folded, parts, resp, trial)
         crossed = data.folds is not None
         tol = self._tolerance(not pooled and (crossed or hasattr(gate, "fit_log_proba")))
         patience = solver.patience if pooled else 5
@@ -158,7 +180,7 @@ class Training:
         result = run(solver.fit, data, parts, monitor, resp)
         if pooled:
             result = replace(result, resp=np.ones_like(result.resp))
-        if crossed:
+        if crossed and result.resp is not None:
             result = refit_experts(replace(data, folds=None), result)
         return data, result
 

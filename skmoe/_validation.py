@@ -13,7 +13,7 @@ from .gates import GaussianGate, HierarchicalGate, MLPGate, SoftmaxGate
 from .likelihoods import Gaussian
 from .routing import ExpertRouting, TokenRouting
 from .selection import Grow
-from .solvers import EM, Gradient, Minibatch, Pool
+from .solvers import EM, Gradient, Minibatch, Pool, Stages
 
 DEFAULT_N_EXPERTS = 4
 
@@ -24,7 +24,13 @@ GATES = {
     "softmax": SoftmaxGate,
 }
 LIKELIHOODS = {"gaussian": Gaussian}
-SOLVERS = {"em": EM, "gradient": Gradient, "minibatch": Minibatch, "pool": Pool}
+SOLVERS = {
+    "em": EM,
+    "gradient": Gradient,
+    "minibatch": Minibatch,
+    "pool": Pool,
+    "stages": Stages,
+}
 ROUTINGS = {"token": TokenRouting, "expert": ExpertRouting}
 _NAMED = {
     "gate": GATES,
@@ -339,7 +345,7 @@ def refuse_sparse(y):
         raise TypeError("y is sparse; give a dense array, such as y.toarray().")
 
 
-def given_start(init, n_rows, kept, n_experts):
+def given_start(init, n_rows, kept, n_experts, doubt=1e-3):
     """Responsibilities (n_kept, K) from labels (n,) or responsibilities (n, K).
 
     Parameters
@@ -350,6 +356,8 @@ def given_start(init, n_rows, kept, n_experts):
     kept : ndarray of bool of shape (n_rows,)
         Rows with a positive weight.
     n_experts : int
+    doubt : float, default=1e-3
+        Share of a row that labels leave to all experts alike.
     """
     try:
         init = np.asarray(init)
@@ -367,8 +375,8 @@ def given_start(init, n_rows, kept, n_experts):
                 f"init: labels must be integers from 0 to {n_experts - 1}, the number of "
                 f"experts less one; got {np.unique(init).tolist()[:10]}."
             )
-        resp = np.full((len(init), n_experts), 1e-3 / n_experts)
-        resp[np.arange(len(init)), init.astype(np.intp)] += 1.0 - 1e-3
+        resp = np.full((len(init), n_experts), doubt / n_experts)
+        resp[np.arange(len(init)), init.astype(np.intp)] += 1.0 - doubt
         return resp
     if init.shape[1] != n_experts:
         raise ValueError(

@@ -38,12 +38,13 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         Largest number that ``n_experts="auto"`` tries; not used otherwise.
     gate : str, gate, classifier or Pipeline, default="softmax"
         As in `MoERegressor`.
-    solver : {"auto", "em", "gradient", "minibatch", "pool"} or solver, default="auto"
+    solver : {"auto", "em", "gradient", "minibatch", "pool", "stages"} or solver, default="auto"
         "em": expectation maximisation, for any experts. "gradient": L-BFGS on gate and
         linear experts together, the faster one where it can be used. "auto" takes it
         there. "minibatch": Adam, for data of a million rows or columns. "pool": a gate
-        over experts that are each trained once, on all rows. Options are on the objects
-        `skmoe.solvers.EM`, `Gradient`, `Minibatch` and `Pool`.
+        over experts that are each trained once, on all rows. "stages": experts alone on the
+        groups of ``init``, the gate alone, then jointly. Options are on the objects
+        `skmoe.solvers.EM`, `Gradient`, `Minibatch`, `Pool` and `Stages`.
     gate_features, expert_features : column selector, default=None
         As in `MoERegressor`.
     top_k : int, default=None

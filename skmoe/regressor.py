@@ -43,12 +43,13 @@ class MoERegressor(RegressorMixin, BaseMoE):
         either; its transformers are fitted to the gate's columns, without a target.
     likelihood : {"gaussian"} or likelihood, default="gaussian"
         Such as ``Gaussian(shared=True)``.
-    solver : {"auto", "em", "gradient", "minibatch", "pool"} or solver, default="auto"
+    solver : {"auto", "em", "gradient", "minibatch", "pool", "stages"} or solver, default="auto"
         "em": expectation maximisation, for any experts. "gradient": L-BFGS on gate and
         linear experts together, the faster one where it can be used. "auto" takes it
         there. "minibatch": Adam, for data of a million rows or columns. "pool": a gate
-        over experts that are each trained once, on all rows. Options are on the objects
-        `skmoe.solvers.EM`, `Gradient`, `Minibatch` and `Pool`.
+        over experts that are each trained once, on all rows. "stages": experts alone on the
+        groups of ``init``, the gate alone, then jointly. Options are on the objects
+        `skmoe.solvers.EM`, `Gradient`, `Minibatch`, `Pool` and `Stages`.
     gate_features, expert_features : column selector, default=None
         Columns that the gate or the experts see: a name, an index, a list of them, a
         slice, a boolean mask or a callable of X. By default all; of a DataFrame, linear

@@ -12,8 +12,9 @@ from ._joint import fit_joint
 from ._minibatch import Minibatch
 from ._pool import fit_pool
 from ._revival import fit_with_moves
+from ._stages import Stages
 
-__all__ = ["EM", "Gradient", "Minibatch", "Pool"]
+__all__ = ["EM", "Gradient", "Minibatch", "Pool", "Stages"]
 
 
 class EM(BaseEstimator):

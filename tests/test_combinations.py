@@ -18,7 +18,7 @@ from skmoe import MoEClassifier, MoERegressor
 from skmoe.experts import LinearExpert
 from skmoe.gates import HierarchicalGate, MLPGate, SoftmaxGate
 from skmoe.likelihoods import Gaussian
-from skmoe.solvers import EM, Gradient, Minibatch
+from skmoe.solvers import EM, Gradient, Minibatch, Pool, Stages
 
 # Three iterations are not meant to converge.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -85,6 +85,13 @@ SOLVERS = {
     "minibatch": Minibatch(n_epochs=2),
 }
 LINEAR = ("linear", "strong ridge")
+# With one choice of weights, on some of the inputs.
+OTHER_SOLVERS = {
+    "stages": {"solver": Stages(), "init": np.arange(N) % K},
+    "first stages": {"solver": Stages(["experts", "gate"]), "init": "kmeans"},
+    "pool": {"solver": Pool(alphas=(0.1, 1e6), n_folds=2), "cross_fit": 2},
+    "drop": {"solver": "auto", "on_expert_error": "drop"},
+}
 
 INPUTS = {
     "dense": DENSE,
@@ -110,7 +117,8 @@ def make(task, experts, **settings):
     if not isinstance(template, list):
         settings["n_experts"] = K
     kind = MoEClassifier if classify else MoERegressor
-    return kind(template, max_iter=3, init="kmeans", n_init=1, random_state=0, **own, **settings), y
+    settings = {"init": "kmeans", "n_init": 1, "random_state": 0, **own, **settings}
+    return kind(template, max_iter=3, **settings), y
 
 
 def expected_error(gate, experts, solver, X, y):
@@ -233,3 +241,21 @@ def test_routed_training(task, experts, routing):
             else:
                 with pytest.raises((TypeError, ValueError), match=message):
                     model.fit(DENSE, y, sample_weight=weight)
+
+
+@pytest.mark.parametrize("X", ["dense", "csr"])
+@pytest.mark.parametrize("task", ["gaussian outputs", "categorical"])
+@pytest.mark.parametrize("experts", EXPERTS)
+def test_combination_with_other_solvers(experts, task, X):
+    rows = INPUTS[X]
+    for name in ("softmax", "gaussian"):
+        for solver, own in OTHER_SOLVERS.items():
+            model, y = make(task, experts, **{"gate": GATES[name], "cross_fit": None, **own})
+            message = expected_error(name, experts, solver, X, y)
+            if solver == "pool" and experts in LINEAR:
+                message = "give a list of estimators as experts"
+            if message is None:
+                check(model.fit(rows, y, sample_weight=WEIGHT), rows, y)
+            else:
+                with pytest.raises((TypeError, ValueError), match=message):
+                    model.fit(rows, y, sample_weight=WEIGHT)

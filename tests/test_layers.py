@@ -46,6 +46,7 @@ LAYERS = {
     "_selection": 2,
     "_pool": 2,
     "_some": 2,
+    "_stages": 2,
     "_starts": 2,
     "_predictor": 2,
     "_gate_step": 2,

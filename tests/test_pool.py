@@ -13,7 +13,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe._fit import FitData
-from skmoe._pool import _log_loss, _squared_loss
+from skmoe._pool import _squared_loss, log_loss
 from skmoe.gates import SoftmaxGate
 from skmoe.likelihoods import Gaussian
 from skmoe.solvers import Pool
@@ -94,7 +94,11 @@ def test_gradients_of_the_losses(loss):
     scale = np.array([1.0, 2.0])
     data = FitData(None, None, y, rng.uniform(0.5, 2, size=6), None, scale, scale**2)
     likelihood = Gaussian().start(data, 3)
-    made = _log_loss(data, likelihood, pred) if loss == "log" else _squared_loss(data, pred)
+    made = (
+        log_loss(data, likelihood.log_lik(data.y, pred))
+        if loss == "log"
+        else _squared_loss(data, pred)
+    )
     logits = rng.normal(size=(6, 3))
 
     def value(flat):
