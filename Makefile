@@ -11,7 +11,10 @@ PYTEST := $(RUN) -m pytest
 # skmoe/_ops/gpu.py is the one module that cannot be imported without CuPy.
 DOCTESTS := --doctest-modules --doctest-glob='*.md' --ignore=skmoe/_ops/gpu.py
 PAGES := $(wildcard README.md docs/*.md)
-NOJIT_TESTS ?= tests
+# Files whose tests together run every kernel; as plain Python the rest takes too long.
+NOJIT_TESTS ?= $(addprefix tests/test_, $(addsuffix .py, answers blocks degenerate design \
+    em_monotone fit gaussian_gate information invariants joint lbfgs likelihoods linear_experts \
+    minibatch mixture multinomial_experts ops routing small softmax_gate whole))
 
 # One thread per process: the tests run in $(WORKERS) processes.
 export OMP_NUM_THREADS ?= 1
