@@ -243,12 +243,11 @@ def _evaluate(data, parts, resp):
 
 def _slopes(parts):
     """Ones (p,) for parameters that decay: all but intercepts and noise."""
-    experts = np.ones(parts.experts.coef.shape)
-    experts[-1] = 0.0
     gate = np.ones(parts.gate.flat().shape)
     if hasattr(parts.gate, "block_coef"):
         gate[-parts.experts.n_experts :] = 0.0
-    return np.concatenate([gate, experts.ravel(), np.zeros(parts.likelihood.flat().size)])
+    likelihood = np.zeros(parts.likelihood.flat().size)
+    return np.concatenate([gate, parts.experts.slopes(), likelihood])
 
 
 def _scaled(sums, factor):

@@ -23,7 +23,7 @@ from ._health import fingerprint
 from ._life import ExpertLife
 from ._picture import visual_block
 from ._predict import MixturePredictions
-from ._solving import check_groups, check_resumed, resolve_solver
+from ._solving import adopt_experts, check_groups, check_resumed, resolve_solver
 from ._sparse import check_solver, make_trainer, resolve_balance, resolve_routing, routing_facts
 from ._training import Training
 from ._validation import (
@@ -170,12 +170,14 @@ class BaseMoE(
         check_combine(self.combine, likelihood, is_classifier(self))
         routing, (penalty, bias) = resolve_routing(self), resolve_balance(self)
         dense = self.routing is None and self.load_balance is None
+        plan = adopt_experts(self.solver, plan)
         solver = resolve_solver(self.solver, plan, gate, self.cross_fit, dense)
         check_solver(self, solver)
         criterion = self._check_growth(plan, gate, likelihood)
         door = enter(self, plan, gating, X, y, sample_weight)
         rng = check_random_state(self.random_state)
         gating.seed(rng)
+        plan = plan.seeded(rng)
         staged = isinstance(solver, Stages)
         given = self._given_start(door, X, y, plan.n_experts, rng, exact=staged)
         check_groups(solver, given, door.weight)

@@ -111,7 +111,7 @@ def enter(estimator, plan, gating, X, y, sample_weight):
     numbers = start_numbers(gate_X) if gating.foreign else gate_X
     if linear and not gating.foreign and same_columns(gate_columns, expert_columns):
         expert_X = gate_X
-        check_finite(gate_X, _names(estimator, gate_columns), "a linear expert")
+        check_finite(gate_X, _names(estimator, gate_columns), "a built-in expert")
     else:
         expert_X = rows_for_experts(estimator, X, expert_columns, linear)
     if linear and is_frame(X) and np.array_equal(numbers, expert_X, equal_nan=True):
@@ -137,7 +137,7 @@ def check_rows(estimator, X, as_frame, linear, *, reset):
         return X
     if is_frame(X) and linear and nonnumeric_names(X):
         raise ValueError(
-            f"Linear experts need numbers, but columns {nonnumeric_names(X)} of X are not "
+            f"Built-in experts need numbers, but columns {nonnumeric_names(X)} of X are not "
             f"numeric; encode them (for instance by a ColumnTransformer in a pipeline) or "
             f"select numeric ones by gate_features and expert_features. "
             f"(could not convert string to float)"
@@ -204,7 +204,7 @@ def numbers_for_gate(estimator, X, columns):
 
 def rows_for_experts(estimator, X, columns, linear):
     """The experts' columns, as numbers for linear ones, and free of what they cannot take."""
-    refuses = "a linear expert" if linear else who_refuses(estimator.experts, accepts_nan)
+    refuses = "a built-in expert" if linear else who_refuses(estimator.experts, accepts_nan)
     if is_frame(X) and not linear:
         check_frame(X, columns, refuses)
         return take_columns(X, columns)

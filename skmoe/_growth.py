@@ -86,7 +86,7 @@ class ChoosesExperts:
         if plan.linear is None:
             whole = result.resp.shape[1] == n_experts  # none has failed and was left out
             return plan, None, result.resp if whole else None, None
-        if can_grow(data, gate):
+        if can_grow(data, gate, plan.linear):
             return plan, None, None, result
         return plan, *resume(data, result), None
 
@@ -122,7 +122,7 @@ def _linear_path(data, plan, gate, likelihood, solver, criterion, rng):
             monitor = Monitor(_PATH_TOL, _PATH_ITER, _PATH_PATIENCE)
             return run(solver.fit, data, make_parts(resp.shape[1]), monitor, resp)
 
-        if can_grow(data, gate):
+        if can_grow(data, gate, plan.linear):
             return grown_path(data, make_parts, solver.fit)
         return surrogate_path(data, likelihood, fit_from)
 

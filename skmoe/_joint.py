@@ -10,7 +10,7 @@ from ._information import Information
 from ._lbfgs import minimize
 from ._owlqn import minimize_l1
 from ._precondition import gram_preconditioner
-from ._sweep import Sweeper, can_sweep
+from ._sweep import Sweeper, can_sweep, is_linear
 from ._whole import WholeEvaluator, require_gradients
 
 # Relative error of the objective, in float64 and where products are in float32.
@@ -24,7 +24,7 @@ _LEAST_EM, _LARGE_RISE, _FAST_RATIO = 5, 0.1, 0.3
 
 
 def fit_joint(data, parts, monitor, resp, *, warm_up=50, renew_every=10, memory=20):
-    """Fit a mixture of linear experts by L-BFGS on the penalised log-likelihood.
+    """Fit a mixture of linear or neural experts by L-BFGS on the penalised log-likelihood.
 
     Gaussian experts begin with a few EM iterations. The inverse of the observed information
     is the initial inverse Hessian, renewed in mid-run without dropping the pairs. Where it
@@ -135,7 +135,7 @@ class _Descent:
             due = self.grams_due
             self.grams_due = (n_iter + 1) % self.renew_every == 0
             return _block_precondition(self.data, parts, sums) if due else None
-        if self.data.n_classes is not None:
+        if self.data.n_classes is not None and is_linear(parts.experts):
             due = n_iter == 0
             return _shared_precondition(self.data, parts, sums) if due else None
         due = n_iter % self.renew_every == 0
@@ -212,8 +212,9 @@ class _SparseDescent(_Descent):
 
 def _l1_weights(data, parts):
     """Factors of absolute flat parameters in minus the objective."""
-    coef = parts.experts.coef
-    experts = parts.experts.l1_weights().reshape(coef.shape) * parts.experts.unit()
+    experts = parts.experts.l1_weights()
+    if is_linear(parts.experts):
+        experts = experts.reshape(parts.experts.coef.shape) * parts.experts.unit()
     rest = np.zeros(parts.likelihood.flat().size)
     gate = np.zeros(parts.gate.flat().size)
     if hasattr(parts.gate, "l1_weights"):
@@ -225,8 +226,10 @@ def objective_gradient(data, parts, sums):
     """Gradient of the objective by the flat parameters."""
     total = data.total_weight
     gate = sums.gate.ravel() / total - parts.gate.penalty_gradient().ravel()
-    experts = parts.likelihood.expert_gradient(sums) - parts.experts.penalty_gradient()
-    experts = experts * parts.experts.unit()
+    experts = sums.experts
+    if is_linear(parts.experts):
+        experts = parts.likelihood.expert_gradient(sums)
+    experts = (experts - parts.experts.penalty_gradient()) * parts.experts.unit()
     likelihood = parts.likelihood.flat_gradient(sums)
     return np.concatenate([gate, experts.ravel() / total, likelihood / total])
 
@@ -299,20 +302,29 @@ def _inverses(grams, ridge):
 def _diagonal_precondition(data, parts, sums):
     """Inverse of the diagonal of the EM Hessian, from the columns' mean squares."""
     total = data.total_weight
-    shape = parts.experts.coef.shape
     weight = data.weight[:, None] / total
     gate = _gate_diagonal(data, parts, sums, weight)
     curvature = parts.likelihood.pred_curvature(sums) / total
-    squares = data.X.column_squares(weight)[:, :, None]
-    experts = curvature * squares
-    if not parts.experts.has_l1:
-        experts = experts + parts.experts.ridge() / total
-    experts = experts * np.square(parts.experts.unit())
+    diagonal = _expert_diagonal if is_linear(parts.experts) else _rough_diagonal
+    experts = diagonal(data, parts.experts, curvature, weight)
     likelihood = parts.likelihood.flat_curvature(sums) / total
-    diagonal = [gate, np.broadcast_to(experts, shape), likelihood]
+    diagonal = [gate, experts, likelihood]
     floored = [np.maximum(part, 1e-3 * part.max(initial=0.0) + 1e-300) for part in diagonal]
     scale = 1.0 / np.concatenate([part.ravel() for part in floored])
     return lambda vector: scale * vector
+
+
+def _expert_diagonal(data, experts, curvature, weight):
+    """Diagonal (D, K, P) of the curvature of linear experts."""
+    squares = curvature * data.X.column_squares(weight)[:, :, None]
+    if not experts.has_l1:
+        squares = squares + experts.ridge() / data.total_weight
+    return np.broadcast_to(squares * np.square(experts.unit()), experts.coef.shape)
+
+
+def _rough_diagonal(data, experts, curvature, weight):
+    """Rough diagonal (p,) of the curvature of other experts."""
+    return experts.diagonal(curvature) + experts.alpha / data.total_weight
 
 
 def _gate_diagonal(data, parts, sums, weight):

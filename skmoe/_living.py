@@ -76,10 +76,12 @@ class Living:
         """New experts to be trained."""
         experts = self._parts.experts
         if not self._fitted_foreign:
-            if template is not None and not isinstance(template, LinearExpert):
+            own = LinearExpert() if self.experts is None else self.experts
+            if template is not None and not isinstance(template, type(own)):
                 raise ValueError(
-                    f"the model's experts are linear and share one array, which "
-                    f"{template!r} cannot join; fit with a list of estimators as experts."
+                    f"the model's experts are all made from one {type(own).__name__} and share "
+                    f"arrays, which {template!r} cannot join; fit with a list of estimators as "
+                    f"experts."
                 )
             return experts.selected([0] * len(names))
         if template is None:

@@ -123,7 +123,8 @@ def _columns(design, residual, weights, experts, expert_X):
         return _dense(design), np.eye(n_columns, n_columns + 1)
     basis = np.zeros((design.shape[1], _MAX_COLUMNS))
     steep = np.empty(0, dtype=np.intp)
-    if expert_X.shape == (expert_X.shape[0], n_columns + 1):  # the same columns
+    same = expert_X.shape == (expert_X.shape[0], n_columns + 1)  # the same columns
+    if same and hasattr(experts, "coef"):
         slopes = np.abs(experts.coef[:-1]).max(axis=(1, 2))
         steep = np.argsort(-slopes, kind="stable")[:_N_STEEP]
     screened = _screened(design, residual, weights)

@@ -1,11 +1,38 @@
 """Which solver trains the parts at hand."""
 
+from dataclasses import replace
+
 from sklearn.frozen import FrozenEstimator
 
 from ._em import require
 from ._stages import STAGES
 from ._validation import SOLVERS, resolve_part
+from .experts._adopted import adopted
 from .solvers import EM, Gradient, Minibatch, Pool, Stages
+
+
+def adopt_experts(value, plan):
+    """The plan; with built-in experts where gradients are to train a template they can be.
+
+    Parameters
+    ----------
+    value : str or solver
+        The parameter ``solver``.
+    plan : ExpertPlan
+
+    Returns
+    -------
+    ExpertPlan
+    """
+    gradients = isinstance(value, (Gradient, Minibatch)) or value in ("gradient", "minibatch")
+    first = plan.templates[0] if plan.templates else None
+    if not gradients or any(template is not first for template in plan.templates):
+        return plan
+    own = adopted(first)
+    if own is None:
+        return plan
+    own.check()
+    return replace(plan, linear=own, templates=[])
 
 
 def resolve_solver(value, plan, gate, cross_fit, dense=True):
@@ -63,7 +90,8 @@ def all_frozen(templates):
 def _check_gradient(value, plan, gate):
     if plan.linear is None:
         raise ValueError(
-            f"solver={value!r} trains linear experts only, but experts are "
+            f"solver={value!r} trains linear and neural experts only, all from one template "
+            f"(LinearExpert, MLPExpert, Ridge, MLPRegressor ...), but experts are "
             f"{', '.join(type(t).__name__ for t in plan.templates)}; use solver='em'."
         )
     if getattr(gate, "early_stopping", False):
@@ -139,7 +167,7 @@ def _check_minibatch(solver, plan, gate, dense):
 
 
 def _check_ridge(value, linear):
-    if linear.alpha * linear.l1_ratio > 0.0:
+    if getattr(linear, "l1_ratio", 0.0) * linear.alpha > 0.0:
         raise ValueError(
             f"solver={value!r} cannot train LinearExpert(l1_ratio={linear.l1_ratio}); use "
             f"solver='gradient' or l1_ratio=0."

@@ -15,6 +15,7 @@ from ._init import kmeans_start, random_start, thinned
 from ._joint import fit_joint
 from ._path import grow, posterior
 from ._precondition import fits_gram
+from ._sweep import is_linear
 from .experts.linear import LinearExpert
 from .gates.softmax import SoftmaxGate
 
@@ -81,13 +82,15 @@ def fit_from_starts(
     return max(results, key=lambda result: result.objective)
 
 
-def can_grow(data, gate):
+def can_grow(data, gate, template):
     """Whether the fit itself is grown, or a linear surrogate of it.
 
+    Other than linear experts would be fitted again after each split.
     A gate that is a density of the features could be grown too, but experts would then
     follow the features more than the target: held-out likelihoods were lower.
     """
     linear = isinstance(data.gate_X, Design) and hasattr(gate, "block_coef")
+    linear = linear and is_linear(template.collection(1, data.n_classes))
     return linear and data.balance is None
 
 
@@ -261,7 +264,7 @@ def minibatch_start(data, make_parts, n_experts, kinds, given, rng):
     parts = sample_parts(n_experts)
     if given is not None:
         given = given[rows]
-    elif hasattr(parts.gate, "block_coef"):
+    elif hasattr(parts.gate, "block_coef") and is_linear(parts.experts):
         result = fit_from_starts(sample, sample_parts, n_experts, kinds, _brief, rng, fit_joint)
         return Parts(result.gate, result.experts, result.likelihood), None
     else:

@@ -31,7 +31,8 @@ class Sums:
         ``Z' (weight * (resp - gate_proba))`` for a gate of linear logits.
     experts : ndarray of shape (D, K, P)
         ``Z' (weight * resp * residual)``; the residual is the target minus the
-        prediction, for classes in terms of probabilities.
+        prediction, for classes in terms of probabilities. For other than linear experts
+        the gradient of the log-likelihood by their flat parameters (p,).
     by_expert : ndarray of shape (K, P + 3) or (K, 3)
         ``weight * resp * residual ** 2`` by output (not for classes), ``weight *
         gate_proba * (1 - gate_proba)``, ``weight * resp``, and the weight of rows whose
@@ -89,12 +90,17 @@ class Sums:
         return LinearStatistics(self.gram, self.experts, self.weight, self.squares)
 
 
+def is_linear(experts):
+    """Whether experts are one array of coefficients of columns."""
+    return hasattr(experts, "block_coef")
+
+
 def can_sweep(data, parts):
     """Whether all parts have what a sweep asks of them."""
     return (
         isinstance(data.gate_X, Design)
         and isinstance(data.X, Design)
-        and hasattr(parts.experts, "block_coef")
+        and is_linear(parts.experts)
         and (hasattr(parts.gate, "block_coef") or hasattr(parts.gate, "block_scorer"))
         and hasattr(parts.likelihood, "e_block")
     )

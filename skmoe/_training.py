@@ -86,7 +86,8 @@ class Training:
         n_outputs = None if data.n_classes else data.y.shape[1]
         classes = self.classes_.tolist() if data.n_classes else None
         widths = data.gate_X.shape[1], data.X.shape[1]
-        kinds = type(gate), type(likelihood), plan.linear is None
+        experts = None if plan.linear is None else plan.linear.form()
+        kinds = type(gate), type(likelihood), experts
         growth = plan.growth and (str(plan.growth), self.max_experts)
         return growth or plan.n_experts, widths, n_outputs, classes, kinds
 
@@ -103,8 +104,8 @@ class Training:
             if hasattr(present, "get_params"):
                 part.set_params(**present.get_params(deep=False))
         if plan.linear is not None:
-            parts.experts.alpha = plan.linear.alpha
-            parts.experts.l1_ratio = plan.linear.l1_ratio
+            for name in {"alpha", "l1_ratio"} & set(vars(plan.linear)):
+                setattr(parts.experts, name, getattr(plan.linear, name))
         return parts, resp
 
     def _known_groups(self, data, resp):
@@ -142,7 +143,7 @@ class Training:
                 return data, run(solver.fit, data, parts, new_monitor(""), given)
             taken = isinstance(solver, Stages) or self.routing is not None
             if given is None:
-                if can_grow(data, gate) and not taken:
+                if can_grow(data, gate, plan.linear) and not taken:
                     how = (kinds, new_monitor, rng, solver.fit)
                     more = {"grown": grown, "begin": getattr(solver, "begin", None)}
                     return data, fit_from_starts(data, make_parts, n_experts, *how, **more)

@@ -1,5 +1,6 @@
 """Checks at the door: parameters become parts, and errors name the cure."""
 
+import copy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -46,8 +47,8 @@ class ExpertPlan:
 
     Attributes
     ----------
-    linear : LinearExpert or None
-        Template of built-in experts; None for foreign ones.
+    linear : LinearExpert, MLPExpert or None
+        Template of built-in experts, linear or not; None for foreign ones.
     templates : list of estimators
         One per foreign expert.
     names : list of str
@@ -56,7 +57,7 @@ class ExpertPlan:
         How to choose the number of experts; there is one as long as none is chosen.
     """
 
-    linear: LinearExpert | None
+    linear: object | None
     templates: list = field(default_factory=list)
     names: list = field(default_factory=list)
     growth: Grow | None = None
@@ -66,10 +67,21 @@ class ExpertPlan:
         """Number of experts."""
         return len(self.names)
 
+    def seeded(self, rng):
+        """The plan with a seed for built-in experts that begin at random and have none."""
+        if getattr(self.linear, "random_state", 0) is not None:
+            return self
+        linear = copy.copy(self.linear)
+        return replace(self, linear=linear.set_params(random_state=_draw_seed(rng)))
+
     def sized(self, n_experts):
         """The plan with another number of experts of its template."""
         names = [f"expert_{k}" for k in range(n_experts)]
         return replace(self, templates=self.templates[:1] * n_experts, names=names)
+
+
+def _draw_seed(rng):
+    return int(rng.randint(np.iinfo(np.int32).max))
 
 
 def plan_experts(experts, n_experts, classify, gate=None):
@@ -110,9 +122,9 @@ def plan_experts(experts, n_experts, classify, gate=None):
     n_experts = DEFAULT_N_EXPERTS if n_experts is None else int(n_experts)
     n_experts = n_experts if growth is None else 1
     names = [f"expert_{k}" for k in range(n_experts)]
-    if experts is None or isinstance(experts, LinearExpert):
+    if experts is None or is_own(experts):
         linear = LinearExpert() if experts is None else experts
-        linear._validate_params()
+        linear.check()
         return ExpertPlan(linear, [], names, growth)
     check_expert(experts, "experts", classify)
     return ExpertPlan(None, [experts] * n_experts, names, growth)
@@ -146,10 +158,10 @@ def _plan_list(experts, n_experts, classify):
             f"leave n_experts out."
         )
     for name, template in experts:
-        if isinstance(template, LinearExpert):
+        if is_own(template):
             raise ValueError(
-                f"experts: {name!r} is a LinearExpert, which is a template for all experts; "
-                f"in a list use Ridge or LogisticRegression."
+                f"experts: {name!r} is a {type(template).__name__}, which is a template for all "
+                f"experts; in a list use Ridge or LogisticRegression, or scikit-learn's MLPs."
             )
         check_expert(template, f"experts: {name!r}", classify)
     return ExpertPlan(None, [template for _, template in experts], [name for name, _ in experts])
@@ -174,6 +186,11 @@ def check_names(names, parameters):
                 f"experts: the name {name!r} is empty or contains '__', which separates the "
                 f"names of nested parameters; choose another."
             )
+
+
+def is_own(template):
+    """Whether an estimator is a template of built-in experts."""
+    return callable(getattr(template, "collection", None)) and not isinstance(template, type)
 
 
 def check_expert(template, where, classify):
@@ -211,7 +228,7 @@ def templates_of(experts):
 
 def _described(experts):
     """Pairs (description, template) of foreign experts."""
-    if experts is None or isinstance(experts, LinearExpert):
+    if experts is None or is_own(experts):
         return []
     if not isinstance(experts, list):
         return [(f"the expert {type(experts).__name__}", experts)]

@@ -1,10 +1,10 @@
-"""All rows at once: what a sweep sums up, for gates that have no coefficients of columns."""
+"""All rows at once: what a sweep sums up, for parts that have no coefficients of columns."""
 
 import numpy as np
 
 from ._em import load, require
 from ._ops import get_ops
-from ._sweep import Sums
+from ._sweep import Sums, is_linear
 
 
 class WholeEvaluator:
@@ -12,8 +12,8 @@ class WholeEvaluator:
 
     It asks of the gate ``log_proba(X)`` and ``resp_gradient(X, resp, weight)``, the
     gradient of ``sum_i weight_i sum_k resp_ik log g_k(x_i)`` by the gate's flat
-    parameters; of the experts ``predict`` and coefficients of a view; of the likelihood
-    ``log_lik`` and ``residual_sums``.
+    parameters; of the experts ``predict_with_gradient``; of the likelihood ``log_lik``,
+    ``residual_sums`` and, for experts without coefficients of columns, ``pred_gradient``.
 
     Parameters
     ----------
@@ -34,22 +34,24 @@ class WholeEvaluator:
         """One pass; arguments and result as of `Sweeper`.
 
         ``gate`` of the result is flat, in the order of the gate's parameters, and Grams
-        are those of the experts only.
+        are those of the experts only. For experts without coefficients of columns
+        ``experts`` is the gradient of the log-likelihood by their flat parameters.
         """
         self.n_passes += 1
         data, experts = self.data, parts.experts
         log_gate = parts.gate.log_proba(data.gate_X)
-        pred = experts.predict(data.X)
+        pred, pull_back = experts.predict_with_gradient(data.X)
         found, loglik, unexplained = self._e_step(parts, log_gate, pred)
         resp = found if resp is None else resp
         weights = resp * data.weight[:, None]
         residual, squares = parts.likelihood.residual_sums(data.y, pred, weights)
-        gradient = data.X.transposed_dot(residual.reshape(len(residual), -1))
+        if not is_linear(experts):
+            residual = parts.likelihood.pred_gradient(residual)
         return Sums(
             float(data.weight @ loglik),
             unexplained,
             parts.gate.resp_gradient(data.gate_X, resp, data.weight).ravel(),
-            gradient.reshape(experts.coef.shape),
+            pull_back(residual),
             self._by_expert(log_gate, weights, squares),
             data.X.grams(weights) if grams else None,
             None,
@@ -71,5 +73,7 @@ class WholeEvaluator:
 def require_gradients(parts):
     """Raise if a part lacks what an evaluation of all rows asks of it."""
     require(parts.gate, "resp_gradient", "penalty_gradient")
-    require(parts.experts, "block_coef")
+    require(parts.experts, "predict_with_gradient", "penalty_gradient")
     require(parts.likelihood, "residual_sums")
+    if not is_linear(parts.experts):
+        require(parts.likelihood, "pred_gradient")

@@ -25,10 +25,11 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     ----------
     experts : None, estimator or list of (str, estimator), default=None
         None: linear experts, that is multinomial logistic regressions
-        (`skmoe.experts.LinearExpert`). An estimator: a template, cloned ``n_experts``
-        times. A list: one expert each. Any scikit-learn classifier will do; those
-        without ``sample_weight`` get weighted resamples of the rows, those without
-        ``predict_proba`` have their scores turned into probabilities.
+        (`skmoe.experts.LinearExpert`); neural ones are `skmoe.experts.MLPExpert`. An
+        estimator: a template, cloned ``n_experts`` times. A list: one expert each. Any
+        scikit-learn classifier will do; those without ``sample_weight`` get weighted
+        resamples of the rows, those without ``predict_proba`` have their scores turned
+        into probabilities.
     n_experts : int, "auto", Grow or None, default=None
         None means 4 for a template, and the length of a list. "auto" chooses the number
         for a template, from one to ``max_experts``: by the Bayesian information criterion
@@ -40,11 +41,13 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         As in `MoERegressor`.
     solver : {"auto", "em", "gradient", "minibatch", "pool", "stages"} or solver, default="auto"
         "em": expectation maximisation, for any experts. "gradient": L-BFGS on gate and
-        linear experts together, the faster one where it can be used. "auto" takes it
-        there. "minibatch": Adam, for data of a million rows or columns. "pool": a gate
-        over experts that are each trained once, on all rows. "stages": experts alone on the
-        groups of ``init``, the gate alone, then jointly. Options are on the objects
-        `skmoe.solvers.EM`, `Gradient`, `Minibatch`, `Pool` and `Stages`.
+        linear or neural experts together, the faster one where it can be used. "auto"
+        takes it for built-in experts. "minibatch": Adam, for data of a million rows or
+        columns. These two train templates of LogisticRegression and MLPClassifier in this
+        way, too. "pool": a gate over experts that are each trained once, on all rows.
+        "stages": experts alone on the groups of ``init``, the gate alone, then jointly.
+        Options are on the objects `skmoe.solvers.EM`, `Gradient`, `Minibatch`, `Pool` and
+        `Stages`.
     gate_features, expert_features : column selector, default=None
         As in `MoERegressor`.
     top_k : int, default=None
@@ -95,7 +98,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     gate_ : gate or Pipeline
         As in `MoERegressor`.
     experts_ : list of estimators
-        Fitted scikit-learn estimators; `LogisticRegression` for linear experts.
+        Fitted scikit-learn estimators; `LogisticRegression` for linear experts and
+        `MLPClassifier` for neural ones.
     expert_names_ : list of str
     likelihood_ : Categorical
     solver_ : solver

@@ -25,9 +25,10 @@ class MoERegressor(RegressorMixin, BaseMoE):
     Parameters
     ----------
     experts : None, estimator or list of (str, estimator), default=None
-        None: linear experts (`skmoe.experts.LinearExpert`). An estimator: a template,
-        cloned ``n_experts`` times. A list: one expert each. Any scikit-learn regressor
-        will do; those without ``sample_weight`` get weighted resamples of the rows.
+        None: linear experts (`skmoe.experts.LinearExpert`); neural ones are
+        `skmoe.experts.MLPExpert`. An estimator: a template, cloned ``n_experts`` times. A
+        list: one expert each. Any scikit-learn regressor will do; those without
+        ``sample_weight`` get weighted resamples of the rows.
     n_experts : int, "auto", Grow or None, default=None
         None means 4 for a template, and the length of a list. "auto" chooses the number
         for a template, from one to ``max_experts``: by the Bayesian information criterion
@@ -45,11 +46,13 @@ class MoERegressor(RegressorMixin, BaseMoE):
         Such as ``Gaussian(shared=True)``.
     solver : {"auto", "em", "gradient", "minibatch", "pool", "stages"} or solver, default="auto"
         "em": expectation maximisation, for any experts. "gradient": L-BFGS on gate and
-        linear experts together, the faster one where it can be used. "auto" takes it
-        there. "minibatch": Adam, for data of a million rows or columns. "pool": a gate
-        over experts that are each trained once, on all rows. "stages": experts alone on the
-        groups of ``init``, the gate alone, then jointly. Options are on the objects
-        `skmoe.solvers.EM`, `Gradient`, `Minibatch`, `Pool` and `Stages`.
+        linear or neural experts together, the faster one where it can be used. "auto"
+        takes it for built-in experts. "minibatch": Adam, for data of a million rows or
+        columns. These two train templates of LinearRegression, Ridge and MLPRegressor in this
+        way, too. "pool": a gate over experts that are each trained once, on all rows.
+        "stages": experts alone on the groups of ``init``, the gate alone, then jointly.
+        Options are on the objects `skmoe.solvers.EM`, `Gradient`, `Minibatch`, `Pool` and
+        `Stages`.
     gate_features, expert_features : column selector, default=None
         Columns that the gate or the experts see: a name, an index, a list of them, a
         slice, a boolean mask or a callable of X. By default all; of a DataFrame, linear
@@ -111,7 +114,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
     gate_ : gate or Pipeline
         Fitted; a pipeline where one was given that ends in a gate.
     experts_ : list of estimators
-        Fitted scikit-learn estimators; `LinearRegression` for linear experts.
+        Fitted scikit-learn estimators; `LinearRegression` for linear experts and
+        `MLPRegressor` for neural ones.
     expert_names_ : list of str
     likelihood_ : likelihood
         With ``scale_``, the noise of each expert.

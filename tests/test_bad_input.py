@@ -286,7 +286,7 @@ FRAMES = {
     "NaN for linear experts": (
         {"expert_features": ["b"], "gate_features": ["a"]},
         with_column("b", changed(X[:, 1], 4, np.nan)),
-        "NaN in column 'b', which a linear expert cannot take",
+        "NaN in column 'b', which a built-in expert cannot take",
     ),
     "inf": (
         {"experts": HistGradientBoostingRegressor(), "gate_features": ["a"]},
@@ -334,7 +334,7 @@ def test_prediction_looks_at_values_too(experts):
     with pytest.raises(ValueError, match=r"X contains infinity.*column 1"):
         model.predict(changed(X, (0, 1), np.inf))
     if experts is None:
-        with pytest.raises(ValueError, match=r"NaN in column 1, which a linear expert cannot"):
+        with pytest.raises(ValueError, match=r"NaN in column 1, which a built-in expert cannot"):
             model.predict(changed(X, (0, 1), np.nan))
     with pytest.raises(ValueError, match="Expected 2D"):
         model.predict(X[0])

@@ -15,7 +15,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe.experts import LinearExpert
+from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import HierarchicalGate, MLPGate, SoftmaxGate
 from skmoe.likelihoods import Gaussian
 from skmoe.solvers import EM, Gradient, Minibatch, Pool, Stages
@@ -58,6 +58,7 @@ TASKS = {
 EXPERTS = {
     "linear": (None, None),
     "strong ridge": (LinearExpert(alpha=10.0), LinearExpert(alpha=10.0)),
+    "neural": (MLPExpert((2,)), MLPExpert((2,))),
     "tree": (DecisionTreeRegressor(max_depth=2), DecisionTreeClassifier(max_depth=2)),
     "neighbours": (KNeighborsRegressor(3), KNeighborsClassifier(3)),
     "pipeline": (
@@ -85,6 +86,7 @@ SOLVERS = {
     "minibatch": Minibatch(n_epochs=2),
 }
 LINEAR = ("linear", "strong ridge")
+BUILT_IN = (*LINEAR, "neural")
 # With one choice of weights, on some of the inputs.
 OTHER_SOLVERS = {
     "stages": {"solver": Stages(), "init": np.arange(N) % K},
@@ -121,10 +123,17 @@ def make(task, experts, **settings):
     return kind(template, max_iter=3, **settings), y
 
 
+def solvers_of(experts):
+    """Names of the solvers to go with a kind of expert."""
+    if experts in LINEAR:
+        return tuple(SOLVERS)
+    return ("em", "gradient", "minibatch") if experts == "neural" else ("auto", "gradient")
+
+
 def expected_error(gate, experts, solver, X, y):
     """What the error says where a combination cannot work, else None."""
-    if solver in ("gradient", "minibatch") and experts not in LINEAR:
-        return "solver=.*trains linear experts only.*use solver='em'"
+    if solver in ("gradient", "minibatch") and experts not in BUILT_IN:
+        return "solver=.*trains linear and neural experts only.*use solver='em'"
     if solver in ("gradient", "minibatch") and gate == "gaussian":
         return "solver=.*GaussianGate is in closed form; use solver='em'"
     if X == "csr" and gate == "gaussian":
@@ -134,8 +143,8 @@ def expected_error(gate, experts, solver, X, y):
         return "Sparse data was passed, but|y has 3 outputs, and|expert .* failed in fit"
     if y.ndim == 2 and experts == "dense only":
         return "y has 3 outputs, and the expert BayesianRidge predicts one"
-    if X == "frame with words" and experts in LINEAR:
-        return r"Linear experts need numbers, but columns \['city'\]"
+    if X == "frame with words" and experts in BUILT_IN:
+        return r"Built-in experts need numbers, but columns \['city'\]"
     if X == "frame with words":
         return r"expert '\w+' failed in fit: could not convert string to float"
     return None
@@ -198,7 +207,7 @@ def check(model, X, y):
 def test_combination(experts, task, X):
     rows = INPUTS[X]
     for name, gate in GATES.items():
-        for solver in SOLVERS if experts in LINEAR else ("auto", "gradient"):
+        for solver in solvers_of(experts):
             for weight, cross_fit in WEIGHTS.values():
                 settings = {"gate": gate, "solver": SOLVERS[solver], "cross_fit": cross_fit}
                 model, y = make(task, experts, **settings)
@@ -252,7 +261,7 @@ def test_combination_with_other_solvers(experts, task, X):
         for solver, own in OTHER_SOLVERS.items():
             model, y = make(task, experts, **{"gate": GATES[name], "cross_fit": None, **own})
             message = expected_error(name, experts, solver, X, y)
-            if solver == "pool" and experts in LINEAR:
+            if solver == "pool" and experts in BUILT_IN:
                 message = "give a list of estimators as experts"
             if message is None:
                 check(model.fit(rows, y, sample_weight=WEIGHT), rows, y)

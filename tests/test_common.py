@@ -10,6 +10,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from skmoe import MoEClassifier, MoERegressor
+from skmoe.experts import MLPExpert
 from skmoe.gates import HierarchicalGate, MLPGate, SoftmaxGate
 
 pytestmark = [
@@ -38,6 +39,8 @@ MODELS = [
     MoERegressor(gate=HierarchicalGate(((2,), 1))),
     MoERegressor(n_experts=2, gate=MLPGate((4,))),
     MoERegressor(n_experts=2, gate=TREE, max_iter=10),
+    MoERegressor(MLPExpert((4,)), n_experts=2, max_iter=20),
+    MoEClassifier(MLPExpert((4,)), n_experts=2, max_iter=20),
     MoEClassifier(),
     MoEClassifier(n_experts=2),
     MoEClassifier(n_experts=2, top_k=1),

@@ -426,7 +426,7 @@ def test_prune_by_loss(three):
     ("change", "message"),
     [
         (lambda m: m.add_expert(X, Y[:5]), "inconsistent numbers of samples"),
-        (lambda m: m.add_expert(X, Y, Ridge()), "experts are linear and share one array"),
+        (lambda m: m.add_expert(X, Y, Ridge()), "are all made from one LinearExpert"),
         (lambda m: m.add_expert(X, Y, name="expert_0"), "the name 'expert_0' is given twice"),
         (lambda m: m.add_expert(X, Y, name="a__b"), "contains '__'"),
         (lambda m: m.add_expert(X, Y, name=3), "name=3 must be a str"),

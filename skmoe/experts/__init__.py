@@ -1,5 +1,6 @@
 """Experts: collections of K models behind one interface."""
 
 from .linear import LinearExpert
+from .mlp import MLPExpert
 
-__all__ = ["LinearExpert"]
+__all__ = ["LinearExpert", "MLPExpert"]

@@ -27,6 +27,7 @@ class CoefficientExperts:
     """
 
     noise = None
+    origin = None  # the estimator whose class is published, if not the usual one
 
     def __init__(self, n_experts, alpha, l1_ratio=0.0):
         self.n_experts = n_experts
@@ -88,6 +89,25 @@ class CoefficientExperts:
         if rows is None:
             return self._design(X).dot(self.block_coef()).reshape(-1, *self.coef.shape[1:])
         return [self._design(X[some]).dot(self.coef[:, k]) for k, some in enumerate(rows)]
+
+    def predict_with_gradient(self, X):
+        """Predictions, and what turns weighted residuals into sums for `expert_gradient`.
+
+        Parameters
+        ----------
+        X : view of shape (n, d)
+
+        Returns
+        -------
+        pred : ndarray of shape (n, K, P)
+        pull_back : callable
+            ``pull_back(residual)``, with (n, K, P), gives ``Z' residual`` (D, K, P).
+        """
+
+        def pull_back(residual):
+            return X.transposed_dot(residual.reshape(len(residual), -1)).reshape(self.coef.shape)
+
+        return self.predict(X), pull_back
 
     def fit_predict_rows(self, data, resp, dispersion, rows):
         """One M-step of each expert on its own rows.
@@ -158,6 +178,12 @@ class CoefficientExperts:
         fresh = copy.copy(self)
         fresh.coef = values.reshape(self.coef.shape) * self.unit()
         return fresh
+
+    def slopes(self):
+        """Ones (p,) for slopes, zeros for intercepts."""
+        slopes = np.ones(self.coef.shape)
+        slopes[-1] = 0.0
+        return slopes.ravel()
 
     def with_noise(self, dispersion):
         """Itself where outputs have no unit, else a copy penalised in units of noise."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.linear_model import LinearRegression
+from sklearn.base import BaseEstimator, clone
+from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.utils._param_validation import Interval
 
 from .._design import add_grams, block_transposed_dot, solve_each
@@ -59,9 +59,20 @@ class LinearExpert(BaseEstimator):
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
     }
 
+    # The estimator that this template stands for; its class is what is published.
+    origin = None
+
     def __init__(self, alpha=1.0, *, l1_ratio=0.0):
         self.alpha = alpha
         self.l1_ratio = l1_ratio
+
+    def check(self):
+        """Raise for parameters that make no experts."""
+        self._validate_params()
+
+    def form(self):
+        """What two fits have in common where one can go on from the other."""
+        return type(self), type(self.origin)
 
     def collection(self, n_experts, n_classes=None):
         """The experts made from this template.
@@ -77,8 +88,11 @@ class LinearExpert(BaseEstimator):
         LinearExperts or MultinomialExperts
         """
         if n_classes is None:
-            return LinearExperts(n_experts, self.alpha, self.l1_ratio)
-        return MultinomialExperts(n_experts, n_classes, self.alpha, self.l1_ratio)
+            experts = LinearExperts(n_experts, self.alpha, self.l1_ratio)
+        else:
+            experts = MultinomialExperts(n_experts, n_classes, self.alpha, self.l1_ratio)
+        experts.origin = self.origin
+        return experts
 
 
 @dataclass
@@ -243,12 +257,14 @@ class LinearExperts(CoefficientExperts):
         return np.count_nonzero(self.coef[:-1]) + self.coef[-1].size
 
     def published(self, classes=None):
-        """The experts as fitted `LinearRegression` estimators."""
+        """The experts as fitted `LinearRegression` estimators, or of the class they come from."""
         n_outputs = self.coef.shape[2]
         experts = []
         for k in range(self.n_experts):
             slopes, intercept = self._design(None).to_raw(self.coef[:, k])
-            expert = LinearRegression()
+            expert = LinearRegression() if self.origin is None else clone(self.origin)
+            if isinstance(expert, Ridge):
+                expert.n_iter_ = None
             expert.coef_ = slopes[:, 0] if n_outputs == 1 else slopes.T
             expert.intercept_ = intercept[0] if n_outputs == 1 else intercept
             expert.n_features_in_ = len(slopes)

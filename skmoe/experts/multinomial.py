@@ -3,6 +3,7 @@
 import copy
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 
@@ -114,7 +115,7 @@ class MultinomialExperts(CoefficientExperts):
             slopes, intercept = self._design(None).to_raw(self.coef[:, k])
             if self.n_classes == 2:
                 slopes, intercept = np.diff(slopes), np.diff(intercept)
-            expert = LogisticRegression()
+            expert = LogisticRegression() if self.origin is None else clone(self.origin)
             expert.coef_, expert.intercept_ = slopes.T, intercept
             expert.classes_ = classes
             expert.n_features_in_ = len(slopes)

@@ -11,8 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._design import Design
 from .._lbfgs import minimize
+from .._network import backward, draw_layers, flatten, forward, shaped, without_biases
 from .._ops import get_ops
-from ._network import backward, draw_layers, flatten, forward, shaped, without_biases
 
 # Warm iterations of one M-step; the first starts from random weights and takes more.
 _INNER_ITER, _FIRST_ITER = 10, 50

@@ -88,6 +88,10 @@ class Categorical(BaseEstimator):
         """Bound of the sum over rows of the curvature by a class score: (K, 1)."""
         return 0.25 * sums.weight[:, None]
 
+    def pred_gradient(self, residual):
+        """Gradient of the log-likelihood by scores: the weighted residuals (n, K, C)."""
+        return residual
+
     def expert_gradient(self, sums):
         """Gradient of the log-likelihood by the coefficients of experts: (D, K, C)."""
         return sums.experts

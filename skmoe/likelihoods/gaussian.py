@@ -238,6 +238,10 @@ class Gaussian(BaseEstimator):
             weight = weight.sum(keepdims=True)
         return 0.5 * np.repeat(weight, self._variance.shape[1])
 
+    def pred_gradient(self, residual):
+        """Gradient of the log-likelihood by predictions: weighted residuals (n, K, m) in units."""
+        return residual / self._variance
+
     def expert_gradient(self, sums):
         """Gradient of the log-likelihood by the coefficients of experts: (D, K, m)."""
         return sums.experts / self._variance
