@@ -14,7 +14,7 @@ from ._fit import make_result, objective_value
 class Minibatch(BaseEstimator):
     """Joint gradient training by Adam on batches of rows, for large or sparse data.
 
-    Gate, linear experts and noise climb the same objective as in the other solvers, in
+    Gate, linear or neural experts and noise climb the same objective as in the other solvers, in
     steps along the gradient of a batch. Starts are looked for on a sample of the rows,
     by L-BFGS; wide sparse features start from random hyperplanes instead, and a step
     then touches only the columns that its batch has values in.

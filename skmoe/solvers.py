@@ -168,12 +168,14 @@ class EM(BaseEstimator):
 
 
 class Gradient(BaseEstimator):
-    """Joint gradient training of gate, linear experts and noise by L-BFGS.
+    """Joint gradient training of gate, linear or neural experts and noise by L-BFGS.
 
-    The objective is the same as that of EM. Gaussian experts begin with EM iterations
-    for as long as these are fast. L-BFGS is preconditioned by the observed information
-    (Louis 1982) of as many rows as it takes; where that would cost too much, by the Gram
-    matrices of EM for Gaussian experts and by one Gram for multinomial ones.
+    The objective is the same as that of EM. Linear Gaussian experts begin with EM
+    iterations for as long as these are fast, others with one. L-BFGS is preconditioned by
+    the observed information (Louis 1982) of as many rows as it takes; where that would
+    cost too much, by the Gram matrices of EM for Gaussian experts and by one Gram for
+    multinomial ones; for neural experts by a rough diagonal. All rows are trained on: for
+    early stopping on held-out rows use `Minibatch`.
 
     Parameters
     ----------
