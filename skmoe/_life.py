@@ -1,5 +1,6 @@
 """Experts that come and go in a fitted mixture."""
 
+import warnings
 from numbers import Real
 
 import numpy as np
@@ -63,8 +64,14 @@ class ExpertLife(Living):
         self._settle(data, result, free, [*range(n_old), 0], "add_expert", {n_old: name}, polish)
         return self
 
-    def split_expert(self, which, X, y, *, names=None, sample_weight=None, polish=False):
+    def split_expert(
+        self, which, X, y, *, names=None, sample_weight=None, polish=False, force=False
+    ):
         """Replace an expert by two, which share its region; the others stay as they are.
+
+        The two are of its own kind, trained out of fold where `fit` would do so. A split
+        that ends with a lower objective than one expert trained in the same way is not
+        made, and a warning says so.
 
         Parameters
         ----------
@@ -81,12 +88,14 @@ class ExpertLife(Living):
             Non-negative; ones by default.
         polish : bool, default=False
             Train all experts and the gate afterwards, from where they stand.
+        force : bool, default=False
+            Make the split whatever its objective.
 
         Returns
         -------
         self : estimator
             With one more expert: the second half is the last, the first takes the place
-            of what was split.
+            of what was split. As it was if the split does not pay.
         """
         k, n_old = self._number(which), self.n_experts_
         data = self._life_data(X, y, sample_weight)
@@ -100,8 +109,20 @@ class ExpertLife(Living):
         parts = self._room(order, self._unfitted(template, pair), data)
         linear, one = surrogate(data, parts.likelihood, 1)
         one.likelihood = parts.likelihood.selected([0])
-        starts = starts_of_split(linear, one, posterior(data, self._parts)[0], k)
-        result, data = self._train_some(data, parts, fixed, free, starts)
+        resp = posterior(data, self._parts)[0]
+        starts = starts_of_split(linear, one, resp, k)
+        result, folded = self._train_some(data, parts, fixed, free, starts)
+        whole = None if force else self._retrained(k, template, data, resp).objective
+        if whole is not None and result.objective < whole:
+            warnings.warn(
+                f"A split of expert {self.expert_names_[k]!r} does not pay: the objective would "
+                f"be {result.objective:.4f}, and {whole:.4f} with one expert in its place; it "
+                f"was not made. force=True makes it all the same.",
+                UserWarning,
+                stacklevel=2,
+            )
+            return self
+        data = folded
         self._settle(data, result, free, order, "split_expert", dict(zip(free, pair)), polish)
         return self
 

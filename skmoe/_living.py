@@ -177,6 +177,12 @@ class Living:
             result.experts.fit(replace(data, folds=None), result.resp[:, free])
         return result, data
 
+    def _retrained(self, k, template, data, resp):
+        """One expert and its part of the gate, trained as new ones are in its place."""
+        order = list(range(self.n_experts_))
+        parts = self._room(order, self._unfitted(template, [self.expert_names_[k]]), data)
+        return self._train_some(data, parts, self._log_lik(data), [k], [resp])[0]
+
     def _life_folds(self, data, templates):
         if all_frozen(templates):
             return None

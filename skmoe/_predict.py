@@ -236,6 +236,14 @@ class MixturePredictions:
         np.put_along_axis(scattered, indices, resp, axis=1)
         return scattered, loglik
 
+    def _failing(self, X):
+        """Errors of the experts that cannot predict these rows, by number."""
+        experts = self._parts.experts
+        if self.on_expert_error == "raise" or not hasattr(experts, "predict_each"):
+            return {}
+        _, errors = experts.predict_each(self._expert_rows(self._rows(X)))
+        return errors
+
     def _evidence(self, X, y):
         """Target, gate (n, K) before and its logarithm after routing, pred and log_lik of all."""
         X = self._rows(X)

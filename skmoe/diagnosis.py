@@ -1,7 +1,8 @@
 """The health of a fitted mixture: who works, who is idle, who repeats whom, and is it worth it."""
 
+import copy
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 
 import numpy as np
@@ -138,6 +139,9 @@ def diagnose(model, X, y, sample_weight, one_expert, limits):
     Diagnosis
     """
     _check_one_expert(one_expert)
+    failing = model._failing(X)
+    if 0 < len(failing) < model.n_experts_:
+        return _without_failing(model, failing, X, y, sample_weight, one_expert, limits)
     target, gate, pred, log_lik = model._evidence(X, y)
     weight = check_weight(sample_weight, pred)
     facts = Facts(model, target, gate, pred, log_lik, weight)
@@ -168,6 +172,26 @@ def diagnose(model, X, y, sample_weight, one_expert, limits):
         gain_error=error,
         verdict=_sentences(found, frames["specialisation"], gain, error, limits, seen),
     )
+
+
+def _without_failing(model, failing, X, y, sample_weight, one_expert, limits):
+    """The diagnosis of the experts that can predict, which names those that cannot."""
+    target, weight = model._decode_target(y), check_weight(sample_weight, X)
+    if model._fingerprint == fingerprint(target[weight > 0], model.gate_proba(X)[weight > 0]):
+        one_expert = None
+    rest = copy.copy(model).remove_expert(list(failing))
+    found = diagnose(rest, X, y, sample_weight, one_expert, limits)
+    names = model.expert_names_
+    experts = found.experts.reindex(names)
+    experts.loc[[names[k] for k in failing], "verdict"] = "failing"
+    said = [
+        f"{names[k]}: failing, that is, it cannot predict these rows and is left out of all "
+        f"numbers here ({error})."
+        for k, error in failing.items()
+    ]
+    tables = ("specialisation", "error_correlation", "replacement")
+    frames = {name: getattr(found, name).reindex(index=names, columns=names) for name in tables}
+    return replace(found, experts=experts, **frames, verdict=said + found.verdict)
 
 
 # -- one expert ------------------------------------------------------------------------------
@@ -202,7 +226,8 @@ def _compare_with_one(model, X, y, weight, loglik, one_expert):
 def _out_of_fold(model, X, y, weight):
     """Log-likelihood (n,) of one expert that other folds of the rows were fitted to.
 
-    Of experts of several kinds, the best. NaN for classes that a fold has not seen.
+    Of experts of several kinds, the best that can predict. NaN for classes that a fold has
+    not seen.
     """
     positive = np.flatnonzero(weight > 0)
     loglik = np.full(len(weight), np.nan)
@@ -212,7 +237,7 @@ def _out_of_fold(model, X, y, weight):
     target = model._decode_target(y)[positive]
     folds = make_folds(target, len(positive), _FOLDS, 0, classes)
     best = -np.inf
-    for template in templates_of(model.experts) or [model.experts]:
+    for template in _templates(model):
         found = np.full(len(weight), np.nan)
         for train, test in folds:
             train, test = positive[train], positive[test]
@@ -221,12 +246,24 @@ def _out_of_fold(model, X, y, weight):
             single.fit(rows, y[train], sample_weight=weight[train])
             if classes is not None:
                 test = test[np.isin(y[test], single.classes_)]
-            found[test] = single.log_likelihood(_safe_indexing(X, test), y[test])
+            rows = _safe_indexing(X, test)
+            if single._failing(rows):
+                found[:] = np.nan  # no rival, since it cannot predict all rows
+                break
+            found[test] = single.log_likelihood(rows, y[test])
         known = np.isfinite(found)
         value = weight[known] @ found[known] / max(weight[known].sum(), 1e-300)
         if known.any() and value > best:
             best, loglik = value, found
     return loglik
+
+
+def _templates(model):
+    """What the experts of a mixture are made of; of a list, those that are left."""
+    if isinstance(model.experts, list):
+        left = [template for name, template in model.experts if name in model.expert_names_]
+        return left or templates_of(model.experts)
+    return templates_of(model.experts) or [model.experts]
 
 
 def _single(model, template):

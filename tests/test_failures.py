@@ -1,5 +1,6 @@
 """Experts that fail are left out, and the output is exactly that of the rest."""
 
+import copy
 import os
 import signal
 import warnings
@@ -294,6 +295,28 @@ FAR_Y = np.append(Y[:40], [6.0, 7.0])
 def fitted(how, **settings):
     experts = [("ridge", Ridge()), ("far", FailsOnFar(how)), ("line", LinearRegression())]
     return make(experts, on_expert_error="drop", **settings).fit(X, Y)
+
+
+@pytest.mark.parametrize("how", ["raise", "nan"])
+def test_diagnosis_leaves_out_an_expert_that_fails(how):
+    model = fitted(how)
+    found = model.diagnose(FAR, FAR_Y, one_expert=None)
+    assert found.experts["verdict"].tolist()[1] == "failing"
+    assert found.verdict[0].startswith("far: failing, that is, it cannot predict these rows")
+    assert found.experts.loc["far"].drop("verdict").isna().all()
+    rest = copy.copy(model).remove_expert("far").diagnose(FAR, FAR_Y, one_expert=None)
+    kept = ["ridge", "line"]
+    np.testing.assert_array_equal(found.specialisation.loc[kept, kept], rest.specialisation)
+    assert found.experts.loc[kept, "verdict"].tolist() == rest.experts["verdict"].tolist()
+    assert model.n_experts_ == 3 and "far" in repr(found)
+    compared = model.diagnose(FAR, FAR_Y)
+    assert np.isfinite(compared.gain) and compared.experts.loc["far", "verdict"] == "failing"
+    alone = make(FailsOnFar(how), RESP[:, :2], n_experts=2, on_expert_error="drop").fit(X, Y)
+    with pytest.raises((RuntimeError, ValueError), match="expert 'expert_0'"):
+        alone.diagnose(FAR, FAR_Y)
+    model.set_params(on_expert_error="raise")
+    with pytest.raises((RuntimeError, ValueError), match="expert 'far'"):
+        model.diagnose(FAR, FAR_Y, one_expert=None)
 
 
 @pytest.mark.parametrize(

@@ -363,6 +363,23 @@ def test_split_finds_two_regimes_in_one_expert(experts):
     assert model.history_["stage"][-1] == "split_expert"
 
 
+def test_split_that_does_not_pay_is_not_made():
+    """Two steps, which one tree knows well and two halves of the rows less well."""
+    truth = 2 * np.sign(X[:, 0]) + np.sign(X[:, 1])
+    steps = truth + 0.5 * np.random.RandomState(0).normal(size=len(X))
+    tree = DecisionTreeRegressor(min_samples_leaf=20)
+    model = MoERegressor(tree, n_experts=1, random_state=0, cross_fit=3).fit(X, steps)
+    before, pred = state(model), model.predict(X)
+    with pytest.warns(UserWarning, match="A split of expert 'expert_0' does not pay"):
+        assert model.split_expert(0, X, steps) is model
+    assert state(model) == before
+    np.testing.assert_array_equal(model.predict(X), pred)
+    fresh = 2 * np.sign(X_NEW[:, 0]) + np.sign(X_NEW[:, 1])
+    error = np.mean(np.square(model.predict(X_NEW) - fresh))
+    assert model.split_expert(0, X, steps, force=True).n_experts_ == 2
+    assert np.mean(np.square(model.predict(X_NEW) - fresh)) > error
+
+
 def test_split_of_the_only_expert():
     model = MoERegressor(n_experts=1, random_state=0).fit(X, Y)
     before = rmse(model)
@@ -372,7 +389,9 @@ def test_split_of_the_only_expert():
 
 
 def test_merge_of_two_halves(three):
-    halves = copy.deepcopy(three).split_expert("expert_1", X, Y)
+    with pytest.warns(UserWarning, match="A split of expert 'expert_1' does not pay"):
+        assert copy.deepcopy(three).split_expert(1, X, Y).n_experts_ == 3
+    halves = copy.deepcopy(three).split_expert("expert_1", X, Y, force=True)
     frozen = [pickle.dumps(halves.experts_[k]) for k in (0, 2)]
     halves.merge_experts("expert_3", 1, X, Y)
     assert halves.expert_names_ == ["expert_0", "expert_3", "expert_2"]
