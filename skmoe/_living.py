@@ -15,6 +15,7 @@ from ._design import Design
 from ._door import check_lengths, same_columns
 from ._em import load
 from ._failures import SelectedGate, own_gate, select_gate
+from ._features import start_numbers
 from ._fit import FitData, Monitor, Parts, joined_history, objective_value
 from ._health import fingerprint
 from ._path import posterior
@@ -103,6 +104,9 @@ class Living:
             X, target, weight = _safe_indexing(X, kept), target[kept], weight[kept]
         gate, numbers = own_gate(self._parts.gate), self._gate_rows(X)
         gate_X = Design(numbers, gate.mean_, gate.scale_) if hasattr(gate, "view") else numbers
+        # A gate may see words, which new experts cannot be started from.
+        start_X = start_numbers(numbers) if self._gating.foreign else numbers
+        start_X = gate_X if isinstance(gate_X, Design) else Design.standardised(start_X, weight)
         rows = self._expert_rows(X)
         if not self._fitted_foreign:
             same = same_columns(self._gate_columns, self._expert_columns)
@@ -119,6 +123,7 @@ class Living:
             y_scale,
             base_variance,
             n_threads=effective_n_jobs(self.n_jobs),
+            start_X=start_X,
         )
 
     def _log_lik(self, data):

@@ -90,10 +90,7 @@ def _refitted(gate, data, resp):
 
 def surrogate(data, likelihood, n_experts):
     """Linear experts in the place of others, to try starts: data and parts without a gate."""
-    view = data.gate_X
-    if not isinstance(view, Design):
-        view = Design.standardised(view, data.weight)
-    linear = replace(data, X=view, folds=None)
+    linear = replace(data, X=data.start_X, folds=None)
     experts = LinearExpert().collection(n_experts, data.n_classes).start(linear)
     return linear, Parts(None, experts, likelihood)
 

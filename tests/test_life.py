@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.special import logsumexp
 from sklearn.base import clone
-from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
@@ -282,6 +282,25 @@ def test_other_gates_are_fitted_anew(gate, experts):
     np.testing.assert_allclose(model.gate_proba(X), proba / proba.sum(axis=1, keepdims=True))
     model.merge_experts(0, 1, X, Y)
     np.testing.assert_allclose(model.gate_proba(X), 1.0)
+
+
+@pytest.mark.parametrize("change", ["add", "split"])
+def test_new_experts_where_a_classifier_as_gate_sees_words(change):
+    frame = pd.DataFrame(X[:200], columns=list("abcd"))
+    frame["word"] = pd.Categorical(np.array(["left", "middle", "right"])[REGIME[:200]])
+    trees = {"max_iter": 5, "min_samples_leaf": 5, "categorical_features": "from_dtype"}
+    model = MoERegressor(
+        HistGradientBoostingRegressor(**trees),
+        n_experts=2,
+        gate=HistGradientBoostingClassifier(**trees),
+        max_iter=3,
+        random_state=0,
+    ).fit(frame, Y[:200])
+    if change == "add":
+        model.add_expert(frame, Y[:200])
+    else:
+        model.split_expert(0, frame, Y[:200])
+    assert np.isfinite(model.predict(frame)).all() and model.n_experts_ == 3
 
 
 def test_a_gate_made_for_its_number_of_experts():

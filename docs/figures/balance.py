@@ -47,15 +47,16 @@ def draw(found, path):
 
     figure, axes = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
     curve = np.array([value for name, value in found.items() if name != "bias"])
-    axes.plot(*curve.T, "o-", color="tab:blue", label="BalancePenalty")
-    axes.plot(*found["bias"], "s", color="tab:orange", label="BalanceBias")
+    axes.plot(*curve.T, "o-", color="tab:blue", label="BalancePenalty(strength)")
+    axes.plot(*found["bias"], "s", color="tab:orange", label="BalanceBias()")
     for name, (load, held_out) in found.items():
         label = name.removeprefix("penalty ")
-        if label in ("3", "10"):  # close to the last one
+        if label in ("10", "30"):  # where 3 is
             continue
-        axes.annotate(label, (load, held_out), xytext=(5, 4), textcoords="offset points")
+        label = "3, 10, 30" if label == "3" else label
+        axes.annotate(label, (load, held_out), xytext=(8, -4), textcoords="offset points")
     axes.set(
-        xlim=(0.8, 4.0), xlabel="largest load / mean load", ylabel="held-out log-likelihood a row"
+        xlim=(0.8, 4.0), xlabel="largest load / mean load", ylabel="held-out log-likelihood per row"
     )
     axes.legend(loc="lower left")
     figure.savefig(path, dpi=120)
