@@ -253,11 +253,6 @@ def aligned_empty(shape, dtype, alignment=64):
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def block_dot(block, coef):
-    """Product of a block of `Design.block` with coefficients (D, q)."""
-    return block.dot(coef) if isinstance(block, Design) else block @ coef
-
-
 def block_transposed_dot(block, values):
     """Product of a transposed block with values (m, q) -> (D, q)."""
     return block.transposed_dot(values) if isinstance(block, Design) else block.T @ values
