@@ -37,13 +37,16 @@ def criteria(total_loglik, entropy, n_parameters, total_weight):
     Returns
     -------
     dict
-        ``aic`` (Akaike, 1974), ``bic`` (Schwarz, 1978) and ``icl`` (Biernacki, Celeux and
-        Govaert, 2000).
+        ``aic`` (Akaike, 1974), ``bic`` (Schwarz, 1978), ``bicc`` (McQuarrie, 1999) and ``icl``
+        (Biernacki, Celeux and Govaert, 2000).
     """
     deviance = -2.0 * total_loglik
-    bic = deviance + n_parameters * np.log(total_weight)
+    price = n_parameters * np.log(total_weight)
+    bic, left = deviance + price, total_weight - n_parameters - 1
+    dear = price * total_weight / left if left > 0 else np.inf
     return {
         "aic": float(deviance + 2.0 * n_parameters),
         "bic": float(bic),
+        "bicc": float(deviance + dear),
         "icl": float(bic + 2.0 * entropy),
     }

@@ -3,6 +3,8 @@
 from contextlib import nullcontext
 from dataclasses import replace
 
+from sklearn.base import is_classifier
+
 from ._criteria import countable
 from ._fit import Monitor, Parts
 from ._selection import HeldOut, choose, grown_path, in_sample, out_of_fold, surrogate_path
@@ -15,7 +17,7 @@ from .experts.estimators import make_folds
 _PATH_ITER, _PATH_TOL, _PATH_PATIENCE = 15, 1e-3, 3
 
 
-def resolve_criterion(plan, gate, likelihood):
+def resolve_criterion(plan, gate, likelihood, classify):
     """The criterion of ``n_experts="auto"``; raises where it cannot be had.
 
     Parameters
@@ -23,16 +25,17 @@ def resolve_criterion(plan, gate, likelihood):
     plan : ExpertPlan
         With ``growth``.
     gate, likelihood : parts
+    classify : bool
 
     Returns
     -------
-    {"bic", "icl", "cv"}
+    {"bic", "bicc", "icl", "cv"}
     """
     uncounted = [type(part).__name__ for part in (gate, likelihood) if not countable(part)]
     uncounted += [type(template).__name__ for template in plan.templates[:1]]
     criterion = plan.growth.criterion
     if criterion == "auto":
-        return "cv" if uncounted else "bic"
+        return "cv" if uncounted or classify else "bicc"
     if uncounted and criterion != "cv":
         raise ValueError(
             f"n_experts: criterion={criterion!r} counts free parameters, which "
@@ -53,7 +56,7 @@ class ChoosesExperts:
                 "init is for a given number of experts, but n_experts='auto'; leave init out, "
                 "or give the number."
             )
-        return resolve_criterion(plan, gate, likelihood)
+        return resolve_criterion(plan, gate, likelihood, is_classifier(self))
 
     def _choose_experts(self, data, plan, gate, likelihood, solver, criterion, rng):
         """Follow a path; returns the plan with a number of experts, and where to start.

@@ -59,8 +59,8 @@ def _stage(data, parts, resp, fit):
     return fit(data, parts, Monitor(_STAGE_TOL, _STAGE_ITER), resp)
 
 
-def _best_split(data, parts, parent, fit):
-    """Fit the most promising splits until one ends above its parent."""
+def _best_split(data, parts, parent, fit, every=False):
+    """Fit the most promising splits until one ends above its parent, or every one of them."""
     kept = Parts(parent.gate, parent.experts, parent.likelihood)
     resp, _ = posterior(data, kept)
     best = None
@@ -69,7 +69,7 @@ def _best_split(data, parts, parent, fit):
         result = _stage(data, parts, _split(resp, expert, right), fit)
         if best is None or result.objective > best.objective:
             best = result
-        if best.objective > parent.objective:
+        if best.objective > parent.objective and not every:
             break
     if best is None:  # nothing can be cut: two halves of the heaviest expert
         heaviest = int(np.argmax(data.weight @ resp))

@@ -17,7 +17,10 @@ from ._starts import resume, surrogate
 # A criterion compares fits: stages go on for longer than those of a mere start, or else
 # a split makes up for iterations that its parent lacked.
 STAGE_ITER, STAGE_TOL = 60, 1e-5
-COLUMNS = ["objective", "log_likelihood", "n_parameters", "aic", "bic", "icl", "cv"]
+# With so few rows every promising split is tried, not only the first that helps: paths get
+# stuck more often, and cost little.
+_FEW_ROWS = 1000
+COLUMNS = ["objective", "log_likelihood", "n_parameters", "aic", "bic", "bicc", "icl", "cv"]
 
 
 def grown_path(data, make_parts, fit):
@@ -41,11 +44,12 @@ def grown_path(data, make_parts, fit):
         return fit(data, parts, Monitor(STAGE_TOL, STAGE_ITER, monitor.patience), resp)
 
     n_experts, ones = 1, np.ones((len(data.y), 1))
+    every = len(data.y) <= _FEW_ROWS
     result = stage(data, make_parts(1), Monitor(STAGE_TOL, STAGE_ITER), ones)
     while True:
         yield result
         n_experts += 1
-        result = _best_split(data, make_parts(n_experts), result, stage)
+        result = _best_split(data, make_parts(n_experts), result, stage, every)
 
 
 def surrogate_path(data, likelihood, fit_from):
@@ -156,7 +160,7 @@ def choose(path, judge, criterion, most, patience, held_out=None):
         With one expert, two experts, and so on.
     judge : callable
         ``judge(result) -> dict``, a row of the table.
-    criterion : {"bic", "icl", "cv"}
+    criterion : {"bic", "bicc", "icl", "cv"}
         "cv" rises, the others fall.
     most : int
         Most experts.

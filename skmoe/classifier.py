@@ -32,9 +32,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         into probabilities.
     n_experts : int, "auto", Grow or None, default=None
         None means 4 for a template, and the length of a list. "auto" chooses the number
-        for a template, from one to ``max_experts``: by the Bayesian information criterion
-        for linear experts, by out-of-fold log-likelihood for other ones. Other criteria:
-        `skmoe.selection.Grow`.
+        for a template, from one to ``max_experts``: by the log-likelihood of rows that
+        were held out. Other criteria: `skmoe.selection.Grow`.
     max_experts : int, default=10
         Largest number that ``n_experts="auto"`` tries; not used otherwise.
     gate : str, gate, classifier or Pipeline, default="softmax"

@@ -18,13 +18,14 @@ class Grow(BaseEstimator):
 
     Parameters
     ----------
-    criterion : {"auto", "bic", "icl", "cv"}, default="auto"
-        "bic": Bayesian information criterion. "icl": the same plus twice the entropy of
-        the responsibilities, which asks for experts that are far apart. "cv":
+    criterion : {"auto", "bic", "bicc", "icl", "cv"}, default="auto"
+        "bic": Bayesian information criterion. "bicc": the same for few rows, with the
+        penalty of p parameters multiplied by n / (n - p - 1). "icl": "bic" plus twice the
+        entropy of the responsibilities, which asks for experts that are far apart. "cv":
         log-likelihood of rows that were held out; dearer. For linear experts it chooses
         the smallest number that is worse than the best by no more than one standard
-        error. "auto": "bic" where the free parameters of all parts can be counted, else
-        "cv".
+        error. "auto": "bicc" for a regressor whose free parameters can all be counted,
+        else "cv".
     patience : int, default=2
         Steps without a better criterion after which the path ends.
     folds : int, default=5
@@ -35,6 +36,9 @@ class Grow(BaseEstimator):
     ----------
     Schwarz, G. (1978). Estimating the dimension of a model. Annals of Statistics 6,
     461-464.
+
+    McQuarrie, A. D. (1999). A small-sample correction for the Schwarz SIC model selection
+    criterion. Statistics and Probability Letters 44, 79-86.
 
     Biernacki, C., Celeux, G. and Govaert, G. (2000). Assessing a mixture model for
     clustering with the integrated completed likelihood. IEEE Transactions on Pattern
@@ -60,7 +64,7 @@ class Grow(BaseEstimator):
     """
 
     _parameter_constraints = {
-        "criterion": [StrOptions({"auto", "bic", "icl", "cv"})],
+        "criterion": [StrOptions({"auto", "bic", "bicc", "icl", "cv"})],
         "patience": [Interval(Integral, 1, None, closed="left")],
         "folds": [Interval(Integral, 2, None, closed="left")],
     }

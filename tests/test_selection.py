@@ -11,14 +11,14 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe.datasets import load_nodata, make_moe_classification, make_moe_regression
+from skmoe.datasets import load_nodata, load_tonedata, make_moe_classification, make_moe_regression
 from skmoe.experts import LinearExpert
 from skmoe.gates import HierarchicalGate, SoftmaxGate
 from skmoe.likelihoods import Gaussian
 from skmoe.selection import Grow
 
 COLUMNS = ["n_experts", "objective", "log_likelihood", "n_parameters"]
-COLUMNS += ["aic", "bic", "icl", "cv", "chosen"]
+COLUMNS += ["aic", "bic", "bicc", "icl", "cv", "chosen"]
 # (rows, features, noise): the settings of the recovery of K.
 SIZES = [(1000, 5), (500, 2)]
 TREE = DecisionTreeRegressor(max_depth=3, random_state=0)
@@ -57,7 +57,7 @@ def test_finds_the_number_of_experts(n_experts):
 @pytest.mark.parametrize("n, d", SIZES)
 @pytest.mark.parametrize("n_experts", [1, 2, 3, 4, 6])
 def test_finds_the_number_in_nine_of_ten_samples(n, d, n_experts):
-    assert np.sum(np.equal(chosen(n, d, n_experts, range(10)), n_experts)) >= 9
+    assert np.sum(np.equal(chosen(n, d, n_experts, range(10, 20)), n_experts)) >= 9
 
 
 def without_regimes(kind, seed):
@@ -73,15 +73,15 @@ def test_one_expert_where_there_are_no_regimes(kind):
 
 @pytest.mark.jit_only
 @pytest.mark.slow
-@pytest.mark.parametrize("criterion", ["bic", "icl", "cv"])
+@pytest.mark.parametrize("criterion", ["auto", "bic", "icl", "cv"])
 @pytest.mark.parametrize("kind", ["linear", "noise"])
 def test_one_expert_in_nine_of_ten_samples_without_regimes(kind, criterion):
     growth = Grow(criterion=criterion)
-    samples = [without_regimes(kind, seed) for seed in range(10)]
+    samples = [without_regimes(kind, seed) for seed in range(10, 20)]
     assert sum(auto(n_experts=growth).fit(X, y).n_experts_ == 1 for X, y in samples) >= 9
 
 
-@pytest.mark.parametrize("criterion", ["icl", "cv"])
+@pytest.mark.parametrize("criterion", ["bic", "icl", "cv"])
 def test_other_criteria_find_it_too(sample, criterion):
     model = auto(n_experts=Grow(criterion=criterion, folds=3), max_experts=4).fit(*sample)
     assert model.n_experts_ == 2
@@ -91,8 +91,15 @@ def test_other_criteria_find_it_too(sample, criterion):
 @pytest.mark.jit_only
 def test_finds_the_number_of_classifiers():
     X, y = make_moe_classification(1000, 2, n_experts=3, random_state=0)
-    model = MoEClassifier(n_experts="auto", random_state=0).fit(X, y)
+    model = MoEClassifier(n_experts=Grow(criterion="bic"), random_state=0).fit(X, y)
     assert model.n_experts_ == 3 and model.path_["bic"].idxmin() == 2
+
+
+def test_classifiers_are_judged_on_held_out_rows():
+    X, y = make_moe_classification(300, 2, n_experts=2, random_state=0)
+    growth = Grow(folds=3)
+    model = MoEClassifier(n_experts=growth, max_experts=2, random_state=0).fit(X, y)
+    assert model.n_experts_ == 2 and model.path_["cv"].notna().all()
 
 
 # --- the path ------------------------------------------------------------------------
@@ -104,7 +111,7 @@ def test_path_is_the_table_of_what_was_tried(model):
     assert_array_equal(path["n_experts"], np.arange(1, len(path) + 1))
     assert path["chosen"].sum() == 1
     assert path["n_experts"][path["chosen"]].item() == model.n_experts_ == 2
-    assert path["bic"].idxmin() == 1 and len(path) == 4  # two more, in vain
+    assert path["bicc"].idxmin() == 1 and len(path) == 4  # two more, in vain
     assert path["cv"].isna().all()
     assert (np.diff(path["log_likelihood"]) > 0).all()
 
@@ -117,6 +124,8 @@ def test_path_holds_the_criteria_of_the_formulas(model):
     deviance = -2 * n * path["log_likelihood"]
     assert_allclose(path["aic"], deviance + 2 * path["n_parameters"])
     assert_allclose(path["bic"], deviance + np.log(n) * path["n_parameters"])
+    small_sample = n / (n - path["n_parameters"] - 1)
+    assert_allclose(path["bicc"], deviance + np.log(n) * path["n_parameters"] * small_sample)
     assert path["icl"][0] == path["bic"][0] and (path["icl"][1:] > path["bic"][1:]).all()
 
 
@@ -131,6 +140,25 @@ def test_patience_and_max_experts_end_the_path(sample):
     assert len(auto(n_experts=Grow(patience=3)).fit(*sample).path_) == 5
     capped = auto(max_experts=1).fit(*sample)
     assert capped.n_experts_ == 1 and len(capped.path_) == 1
+
+
+def test_one_expert_where_rows_are_too_few_for_any_criterion():
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(20, 30))
+    model = auto().fit(X, X[:, 0] + rng.normal(size=20))
+    assert model.n_experts_ == 1 and len(model.path_) == 3
+    assert np.isinf(model.path_["bicc"]).all() and np.isfinite(model.path_["bic"]).all()
+
+
+@pytest.mark.jit_only
+def test_path_of_few_rows_tries_every_promising_split(monkeypatch):
+    X, y = load_tonedata(return_X_y=True)
+    growth = Grow(patience=4)
+    every = auto(n_experts=growth, max_experts=5).fit(X, y).path_["objective"]
+    monkeypatch.setattr("skmoe._selection._FEW_ROWS", 0)
+    first = auto(n_experts=growth, max_experts=5).fit(X, y).path_["objective"]
+    assert_array_equal(every[0], first[0])
+    assert every[2] > first[2] + 0.1
 
 
 def test_held_out_log_likelihood_of_one_expert_is_that_of_ridge_lines(sample):
