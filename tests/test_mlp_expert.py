@@ -103,7 +103,7 @@ ACTIVATIONS = {
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_networks_equal_their_formula(activation, sizes):
     data = small("regression", True, n_outputs=2)
-    template = MLPExpert(sizes, activation=activation, random_state=0)
+    template = MLPExpert(sizes, alpha=3.0, activation=activation, random_state=0)
     experts = template.collection(3).start(data)
     flat = np.random.RandomState(0).normal(size=experts.flat().size)
     experts = experts.with_flat(flat)
@@ -119,7 +119,7 @@ def test_networks_equal_their_formula(activation, sizes):
         out = out @ layers[-1][:-1] + layers[-1][-1]
         assert_allclose(pred, mean + scale * out, atol=1e-12)
         squares += sum(np.sum(layer[:-1] ** 2) for layer in layers)
-    assert_allclose(experts.penalty(), 0.5 * squares)
+    assert_allclose(experts.penalty(), 1.5 * squares)
     assert experts.n_parameters() == flat.size
 
 
@@ -361,3 +361,16 @@ def test_sparse_and_dense_rows_give_the_same_gradient():
     assert sp.issparse(data.X.X) and np.all(data.X.center == 0.0)
     assert_allclose(one, other, atol=1e-12)
     assert_allclose(pull_one(score), pull_other(score), atol=1e-10)
+
+
+def test_float32_rows_give_the_gradient_of_float64():
+    data = small("regression", True, n=60)
+    X = data.X.X.astype(np.float32)
+    single = replace(data, X=data.X.on(X), gate_X=data.gate_X.on(X))
+    parts = make_parts(data, EXPERTS["tanh"], SoftmaxGate())
+    begun = fit_em(data, parts, Monitor(0.0, 2), responsibilities(60, 3))
+    parts = Parts(begun.gate, begun.experts, begun.likelihood)
+    one, other = (
+        objective_gradient(rows, parts, WholeEvaluator(rows)(parts)) for rows in (data, single)
+    )
+    assert_allclose(one, other, atol=1e-4)
