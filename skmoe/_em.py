@@ -3,7 +3,7 @@
 import numpy as np
 
 from ._failures import ExpertsFailed, keep_survivors
-from ._fit import make_result, objective_value
+from ._fit import left_to_experts, make_result, objective_value
 from ._gate_step import gate_step, improve_gate, objective_of_rows
 from ._ops import get_ops
 from ._sweep import Sweeper, can_sweep
@@ -79,29 +79,31 @@ def is_additive(data, parts):
 def _fit_general(data, parts, monitor, resp, until=_never, assign=None):
     log_gate, best, unexplained = None, None, 0
     resp, spare = np.array(resp, dtype=np.float64), np.empty(resp.shape)
-    loglik = np.empty(len(resp))
+    own, loglik = resp, np.empty(len(resp))
     while True:
         try:
-            pred = parts.experts.fit_predict(data, resp, parts.likelihood.dispersion)
+            pred = parts.experts.fit_predict(data, own, parts.likelihood.dispersion)
         except ExpertsFailed as failure:
             parts, resp = keep_survivors(parts, resp, failure, refit=True)
-            spare, best = np.empty(resp.shape), None
+            own, spare, best = resp, np.empty(resp.shape), None
             log_gate = None
             monitor.restart()
             continue
         parts.gate, log_gate = gate_step(parts.gate, data, resp, log_gate)
-        parts.likelihood.update(data.y, pred, resp, data.weight)
+        parts.likelihood.update(data.y, pred, own, data.weight)
         log_lik = parts.likelihood.log_lik(data.y, pred)
         missed = get_ops().e_step(log_gate, log_lik, spare, loglik)
         value = objective_of_rows(data, parts, loglik, log_gate)
         spare = spare if assign is None else assign(spare)
         if monitor.update(value, load(log_gate, data.weight)):
-            best, unexplained = (parts.keep(), resp.copy()), missed
+            kept = (parts.keep(), resp.copy(), None if own is resp else own)
+            best, unexplained = kept, missed
         if monitor.stop or until(monitor):
             break
         resp, spare = spare, resp
-    kept, resp = best if best is not None else (parts.keep(), resp)
-    return make_result(kept, monitor, resp, unexplained)
+        own = left_to_experts(parts.likelihood, data.y, pred, resp)
+    kept, resp, own = best if best is not None else (parts.keep(), resp, None)
+    return make_result(kept, monitor, resp, unexplained, own)
 
 
 def load(log_gate, weight):
@@ -202,4 +204,4 @@ class _Climb:
 
 def _update_experts(parts, sums):
     squares = parts.experts.update(sums.linear(), parts.likelihood.dispersion)
-    parts.likelihood.update_sums(squares, sums.weight)
+    parts.likelihood.update_sums(squares, sums.weight, sums.load.sum())

@@ -119,6 +119,8 @@ class FitResult:
         What load balancing adds to ``log_gate`` in the choice of experts.
     gate_resp : ndarray of shape (n, K) or None
         Responsibilities that the gate was fitted to, if not ``resp``.
+    expert_resp : ndarray of shape (n, K) or None
+        What experts were fitted to, if not to all of ``resp``.
     """
 
     gate: object
@@ -132,9 +134,10 @@ class FitResult:
     unexplained: int = 0
     routing_bias: np.ndarray | None = None
     gate_resp: np.ndarray | None = None
+    expert_resp: np.ndarray | None = None
 
 
-def make_result(parts, monitor, resp=None, unexplained=0):
+def make_result(parts, monitor, resp=None, unexplained=0, expert_resp=None):
     """What a trainer returns, from what it kept."""
     return FitResult(
         parts.gate,
@@ -146,6 +149,7 @@ def make_result(parts, monitor, resp=None, unexplained=0):
         monitor.converged,
         monitor.history,
         unexplained,
+        expert_resp=expert_resp,
     )
 
 
@@ -196,6 +200,21 @@ def objective_value(data, sum_loglik, parts, sum_evidence=0.0):
         inside += parts.gate.log_prior()
     gate_penalty = parts.gate.penalty() if hasattr(parts.gate, "penalty") else 0.0
     return inside / data.total_weight + data.log_unit - gate_penalty
+
+
+def left_to_experts(likelihood, y, pred, resp, experts=None):
+    """Responsibilities (n, K) that experts are fitted to: less where rows may be noise.
+
+    Arguments as in ``likelihood.log_lik``.
+    """
+    if not hasattr(likelihood, "expert_resp"):
+        return resp
+    return likelihood.expert_resp(y, pred, resp, experts)
+
+
+def update_experts(likelihood):
+    """The method that updates dispersions of experts, and nothing that all of them share."""
+    return getattr(likelihood, "update_experts", likelihood.update)
 
 
 class Monitor:

@@ -55,7 +55,7 @@ class Information:
     def affordable(cls, data, parts):
         """An instance, or None where parts lack what it takes or it would not pay."""
         able = can_sweep(data, parts) and hasattr(parts.gate, "ridge")
-        if not (able and hasattr(parts.likelihood, "information_block")):
+        if not (able and callable(getattr(parts.likelihood, "information_block", None))):
             return None
         if data.X.is_sparse or not data.gate_X.same_columns(data.X):
             return None

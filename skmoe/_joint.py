@@ -206,7 +206,7 @@ class _SparseDescent(_Descent):
         sums = self.sweeper(self.kept)
         before = np.sqrt(self.kept.likelihood.dispersion)
         self.kept.likelihood = copy.copy(self.kept.likelihood)
-        self.kept.likelihood.update_sums(sums.squares, sums.weight)
+        self.kept.likelihood.update_sums(sums.squares, sums.weight, sums.load.sum())
         return np.max(np.abs(np.sqrt(self.kept.likelihood.dispersion) / before - 1.0))
 
 

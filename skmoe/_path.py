@@ -5,7 +5,7 @@ import scipy.special
 
 from ._design import Design
 from ._em import fit_em
-from ._fit import Monitor, Parts
+from ._fit import Monitor, Parts, left_to_experts
 from ._init import thinned
 from ._ops import get_ops
 
@@ -94,9 +94,11 @@ def splits_by_gain(data, parts, resp, pred=None):
     """
     rows = thinned(len(data.y), _MAX_ROWS)
     gate_X = data.gate_X
-    residual = _residual(data, parts, rows, pred)
+    pred = _pred(data, parts, rows) if pred is None else pred[rows]
+    residual = _residual(data, rows, pred)
     design = gate_X.on(gate_X.X[rows])
-    weights = resp[rows] * data.weight[rows, None]
+    own = left_to_experts(parts.likelihood, data.y[rows], pred, resp[rows])
+    weights = own * data.weight[rows, None]
     Z, directions = _columns(design, residual, weights, parts.experts, data.X)
     order = np.argsort(Z[:, : len(directions)], axis=0, kind="stable").T
     found = []
@@ -167,13 +169,13 @@ def _dense(design):
     return design.dot(np.eye(design.shape[1]))
 
 
-def _residual(data, parts, rows, pred=None):
+def _pred(data, parts, rows):
+    X = data.X.on(data.X.X[rows]) if isinstance(data.X, Design) else data.X[rows]
+    return parts.experts.predict(X)
+
+
+def _residual(data, rows, pred):
     """What each expert leaves unexplained: (m, K, P)."""
-    if pred is None:
-        X = data.X.on(data.X.X[rows]) if isinstance(data.X, Design) else data.X[rows]
-        pred = parts.experts.predict(X)
-    else:
-        pred = pred[rows]
     if data.n_classes is None:
         return (data.y[rows, None, :] - pred) / data.y_scale
     onehot = np.eye(data.n_classes)[data.y[rows]]

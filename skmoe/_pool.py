@@ -8,7 +8,14 @@ from sklearn.model_selection import KFold
 
 from ._em import fit_em, load, require
 from ._failures import ExpertsFailed, keep_survivors
-from ._fit import Monitor, Parts, make_result, objective_value
+from ._fit import (
+    Monitor,
+    Parts,
+    left_to_experts,
+    make_result,
+    objective_value,
+    update_experts,
+)
 from ._lbfgs import minimize
 from ._ops import get_ops
 from ._precondition import gram_preconditioner
@@ -65,7 +72,7 @@ def fit_pool(data, parts, monitor, *, loss, alphas, n_folds, tol=_ROUND_TOL):
     """
     pred, parts = _predictions(data, parts.keep())
     ones = np.ones(pred.shape[:2])
-    parts.likelihood.update(data.y, pred, ones, data.weight)
+    update_experts(parts.likelihood)(data.y, pred, ones, data.weight)
     if not has_strength(parts.gate):
         if loss != "log":
             raise ValueError(
@@ -172,7 +179,8 @@ def _alternate(data, gate, likelihood, pred, loss, tol, monitor):
             parts.gate = descend(data, parts.gate, part)
         log_gate = parts.gate.log_proba(data.gate_X)
         resp, _ = _e_step(data, parts.likelihood, log_gate, pred)
-        parts.likelihood.update(data.y, pred, resp, data.weight)
+        own = left_to_experts(parts.likelihood, data.y, pred, resp)
+        parts.likelihood.update(data.y, pred, own, data.weight)
         loglik = _e_step(data, parts.likelihood, log_gate, pred)[1]
         value = objective_value(data, data.weight @ loglik, parts)
         if watch.update(value, load(log_gate, data.weight)):

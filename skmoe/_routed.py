@@ -6,7 +6,7 @@ import numpy as np
 
 from ._em import load, require
 from ._failures import ExpertsFailed, keep_survivors
-from ._fit import make_result
+from ._fit import left_to_experts, make_result
 from ._gate_step import gate_step, objective_of_rows
 from ._ops import get_ops
 from .routing import Candidates
@@ -115,8 +115,8 @@ class _Routed:
             fresh = self._next_sets(log_gate)
             if fresh is None:
                 break
-        kept, resp, unexplained = self.best or (self.parts.keep(), self.fitted_to, 0)
-        result = make_result(kept, monitor, resp, unexplained)
+        kept, fitted_to, unexplained = self.best or (self.parts.keep(), self.fitted_to, 0)
+        result = make_result(kept, monitor, fitted_to[0], unexplained, fitted_to[1])
         log_gate = kept.gate.log_proba(data.gate_X)
         return replace(result, routing_bias=self.chooser.balanced(log_gate))
 
@@ -130,6 +130,7 @@ class _Routed:
         else:
             self.sets = self.chooser(log_gate)
         self.resp, self.log_gate = _restricted(self.sets, resp, log_gate), log_gate
+        self.own = self.resp
         return self.sets
 
     def _spread(self):
@@ -139,20 +140,22 @@ class _Routed:
         """M-steps on the present sets, E-step on fresh ones; returns log_gate (n, K)."""
         data, parts, sets = self.data, self.parts, self.sets
         resp, renewed = self._spread(), fresh is not sets
+        mine = resp if self.own is self.resp else sets.spread(self.own)
         parts.gate, log_gate = gate_step(parts.gate, data, resp, self.log_gate)
         self.log_gate = log_gate
         asked = sets.rows
         if renewed:
             asked = [np.union1d(*pair) for pair in zip(sets.rows, fresh.rows, strict=True)]
         dispersion = parts.likelihood.dispersion
-        pred, n_fitted = parts.experts.fit_predict_rows(data, resp, dispersion, asked)
-        own = _placed(sets, asked, pred)
-        parts.likelihood.update(data.y, own, self.resp, data.weight, sets.indices)
-        own = _placed(fresh, asked, pred) if renewed else own
-        log_lik = parts.likelihood.log_lik(data.y, own, fresh.indices)
-        self.sets, self.resp, self.fitted_to = fresh, np.empty(log_lik.shape), resp
+        pred, n_fitted = parts.experts.fit_predict_rows(data, mine, dispersion, asked)
+        placed = _placed(sets, asked, pred)
+        parts.likelihood.update(data.y, placed, self.own, data.weight, sets.indices)
+        placed = _placed(fresh, asked, pred) if renewed else placed
+        log_lik = parts.likelihood.log_lik(data.y, placed, fresh.indices)
+        self.sets, self.resp, self.fitted_to = fresh, np.empty(log_lik.shape), (resp, mine)
         loglik = np.empty(len(log_lik))
         unexplained = _e_step(fresh.take(log_gate), log_lik, self.resp, loglik)
+        self.own = left_to_experts(parts.likelihood, data.y, placed, self.resp, fresh.indices)
         self._report(log_gate, loglik, unexplained, n_fitted, sum(map(len, asked)), renewed)
         return log_gate
 

@@ -8,7 +8,14 @@ from sklearn.utils import _safe_indexing
 
 from ._design import Design
 from ._em import load
-from ._fit import FitResult, Monitor, Parts, objective_value
+from ._fit import (
+    FitResult,
+    Monitor,
+    Parts,
+    left_to_experts,
+    objective_value,
+    update_experts,
+)
 from ._gate_step import improve_gate, refit_gate
 from ._init import thinned
 from ._ops import get_ops
@@ -48,9 +55,8 @@ def fit_some(data, parts, fixed, free, monitor, resp):
     if whole:
         parts.gate = copy.deepcopy(parts.gate)
     resp, spare, loglik = resp.copy(), np.empty_like(resp), np.empty(len(resp))
-    best = None
+    best, mine = None, np.ascontiguousarray(resp[:, free])
     while True:
-        mine = np.ascontiguousarray(resp[:, free])
         pred = parts.experts.fit_predict(data, mine, parts.likelihood.dispersion)
         if whole:
             log_gate = _refitted(parts.gate, data, resp)
@@ -58,7 +64,7 @@ def fit_some(data, parts, fixed, free, monitor, resp):
             parts.gate = parts.gate.fit_rows(data.gate_X, resp, data.weight, free)
             log_gate = parts.gate.log_proba(data.gate_X)
         if not getattr(parts.likelihood, "shared", False):
-            parts.likelihood.update(data.y, pred, mine, data.weight)
+            update_experts(parts.likelihood)(data.y, pred, mine, data.weight)
         log_lik[:, free] = parts.likelihood.log_lik(data.y, pred)
         missed = get_ops().e_step(log_gate, log_lik, spare, loglik)
         total = data.weight @ loglik if np.isfinite(loglik).all() else -np.inf
@@ -67,6 +73,7 @@ def fit_some(data, parts, fixed, free, monitor, resp):
         if monitor.stop:
             break
         resp, spare = spare, resp
+        mine = left_to_experts(parts.likelihood, data.y, pred, np.ascontiguousarray(resp[:, free]))
     kept, resp, missed = best if best is not None else (parts, spare, missed)
     result = FitResult(
         **vars(kept),

@@ -207,8 +207,9 @@ def refit_experts(data, result):
     -------
     FitResult
     """
+    own = result.resp if result.expert_resp is None else result.expert_resp
     try:
-        result.experts.fit(data, result.resp)
+        result.experts.fit(data, own)
         return result
     except ExpertsFailed as failure:
         parts = Parts(result.gate, result.experts, result.likelihood)

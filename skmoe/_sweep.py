@@ -33,6 +33,7 @@ class Sums:
         ``Z' (weight * resp * residual)``; the residual is the target minus the
         prediction, for classes in terms of probabilities. For other than linear experts
         the gradient of the log-likelihood by their flat parameters (p,).
+        ``resp`` here and below is without what is noise, where the likelihood has noise.
     by_expert : ndarray of shape (K, P + 3) or (K, 3)
         ``weight * resp * residual ** 2`` by output (not for classes), ``weight *
         gate_proba * (1 - gate_proba)``, ``weight * resp``, and the weight of rows whose
@@ -144,7 +145,8 @@ class Sweeper:
         self.n_passes += 1
         n_experts = len(parts.experts.coef[0])
         skip = -1
-        if grams and n_experts > 1 and not self.data.X.is_sparse and self.shared:
+        whole = not hasattr(parts.likelihood, "expert_resp")  # all rows are the experts'
+        if whole and grams and n_experts > 1 and not self.data.X.is_sparse and self.shared:
             skip = self._heaviest(parts)
         job = _Job(self.data, parts, resp, grams, self.shared, skip)
         groups = self._groups(n_experts, parts.experts.coef[0].size)

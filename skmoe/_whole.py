@@ -3,6 +3,7 @@
 import numpy as np
 
 from ._em import load, require
+from ._fit import left_to_experts
 from ._ops import get_ops
 from ._sweep import Sums, is_linear
 
@@ -42,8 +43,10 @@ class WholeEvaluator:
         log_gate = parts.gate.log_proba(data.gate_X)
         pred, pull_back = experts.predict_with_gradient(data.X)
         found, loglik, unexplained = self._e_step(parts, log_gate, pred)
-        resp = found if resp is None else resp
-        weights = resp * data.weight[:, None]
+        own = resp
+        if resp is None:
+            resp, own = found, left_to_experts(parts.likelihood, data.y, pred, found)
+        weights = own * data.weight[:, None]
         residual, squares = parts.likelihood.residual_sums(data.y, pred, weights)
         if not is_linear(experts):
             residual = parts.likelihood.pred_gradient(residual)

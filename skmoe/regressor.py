@@ -280,7 +280,30 @@ class MoERegressor(RegressorMixin, BaseMoE):
         """
         log_weights, pred, indices = self._mixture(self._rows(X), self._top_k)
         law = self.likelihood_.law(pred, indices)
+        if hasattr(self.likelihood_, "add_noise"):
+            log_weights, law = self.likelihood_.add_noise(log_weights, law)
         return MixtureDistribution(log_weights, law, not self._many_outputs)
+
+    def noise_proba(self, X, y):
+        """Probability that an observed target is noise, and not from any expert.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Features, in the form that fit had.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets, as given to fit.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Zeros for a likelihood without a noise expert; see
+            `skmoe.likelihoods.GaussianWithNoise` for one that has it.
+        """
+        loglik = self.log_likelihood(X, y)
+        if not hasattr(self.likelihood_, "log_noise"):
+            return np.zeros(len(loglik))
+        return np.exp(self.likelihood_.log_noise(self._decode_target(y)) - loglik)
 
     def predict_experts(self, X):
         """Prediction of every expert, used or not.

@@ -17,7 +17,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from skmoe import MoEClassifier, MoERegressor
 from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import HierarchicalGate, MLPGate, SoftmaxGate
-from skmoe.likelihoods import Gaussian
+from skmoe.likelihoods import GaussianWithNoise
 from skmoe.solvers import EM, Gradient, Minibatch, Pool, Stages
 
 # Three iterations are not meant to converge.
@@ -49,7 +49,7 @@ FOREIGN_GATES = {
 # (settings of the estimator, its targets)
 TASKS = {
     "gaussian": ({"likelihood": "gaussian"}, NUMBERS),
-    "gaussian shared": ({"likelihood": Gaussian(shared=True)}, NUMBERS),
+    "shared and noise": ({"likelihood": GaussianWithNoise(shared=True)}, NUMBERS),
     "gaussian outputs": ({"likelihood": "gaussian"}, np.column_stack([NUMBERS, DENSE])),
     "categorical": ({}, LABELS),
 }

@@ -72,7 +72,7 @@ def _count_load(gate, top, weight, seen, load):
 
 
 @kernel
-def _mix(gate, joint, weight, given, work, load, spread):
+def mix(gate, joint, weight, given, work, load, spread):
     """Turn log-scores into weighted responsibilities.
 
     On entry ``gate`` holds gating logits and ``joint`` their sum with the log-likelihood
@@ -170,6 +170,47 @@ def soft_target_block(targets, share, gate):
 
 
 @kernel
+def gaussian_terms(y, variance, gate, scores, joint):
+    """Write ``gate`` plus the log-likelihood of experts to ``joint``, residuals to ``scores``."""
+    n_experts, n_rows = gate.shape
+    n_outputs = y.shape[1]
+    for k in range(n_experts):
+        constant = 0.0
+        for j in range(n_outputs):
+            constant -= 0.5 * (math.log(variance[k, j]) + LOG_2PI)
+        for i in range(n_rows):
+            joint[k, i] = gate[k, i] + constant
+        for j in range(n_outputs):
+            row, half = k * n_outputs + j, 0.5 / variance[k, j]
+            for i in range(n_rows):
+                error = y[i, j] - scores[row, i]
+                scores[row, i] = error
+                joint[k, i] -= half * error * error
+
+
+@kernel
+def gaussian_sums(load, spread, scores, joint, sums):
+    """Weight residuals by ``joint``, and add to the sums of `gaussian_block`."""
+    n_experts, n_rows = joint.shape
+    n_outputs = scores.shape[0] // n_experts
+    for k in range(n_experts):
+        for j in range(n_outputs):
+            row, squares = k * n_outputs + j, 0.0
+            for i in range(n_rows):
+                error = scores[row, i]
+                weighted = joint[k, i] * error
+                squares += weighted * error
+                scores[row, i] = weighted
+            sums[k, j] += squares
+        share = 0.0
+        for i in range(n_rows):
+            share += joint[k, i]
+        sums[k, n_outputs] += spread[k]
+        sums[k, n_outputs + 1] += share
+        sums[k, n_outputs + 2] += load[k]
+
+
+@kernel
 def gaussian_block(y, weight, variance, given, gate, scores, joint, sums):
     """E-step of a block with Gaussian experts, and what the M-step needs of it.
 
@@ -196,37 +237,11 @@ def gaussian_block(y, weight, variance, given, gate, scores, joint, sums):
         Weighted sum of log-likelihoods; rows that no expert explains.
     """
     n_experts, n_rows = gate.shape
-    n_outputs = y.shape[1]
     work = np.empty((4, n_rows))
-    for k in range(n_experts):
-        constant = 0.0
-        for j in range(n_outputs):
-            constant -= 0.5 * (math.log(variance[k, j]) + LOG_2PI)
-        for i in range(n_rows):
-            joint[k, i] = gate[k, i] + constant
-        for j in range(n_outputs):
-            row, half = k * n_outputs + j, 0.5 / variance[k, j]
-            for i in range(n_rows):
-                error = y[i, j] - scores[row, i]
-                scores[row, i] = error
-                joint[k, i] -= half * error * error
+    gaussian_terms(y, variance, gate, scores, joint)
     load, spread = np.zeros(n_experts), np.zeros(n_experts)
-    total, unexplained = _mix(gate, joint, weight, given, work, load, spread)
-    for k in range(n_experts):
-        for j in range(n_outputs):
-            row, squares = k * n_outputs + j, 0.0
-            for i in range(n_rows):
-                error = scores[row, i]
-                weighted = joint[k, i] * error
-                squares += weighted * error
-                scores[row, i] = weighted
-            sums[k, j] += squares
-        share = 0.0
-        for i in range(n_rows):
-            share += joint[k, i]
-        sums[k, n_outputs] += spread[k]
-        sums[k, n_outputs + 1] += share
-        sums[k, n_outputs + 2] += load[k]
+    total, unexplained = mix(gate, joint, weight, given, work, load, spread)
+    gaussian_sums(load, spread, scores, joint, sums)
     return total, unexplained
 
 
@@ -255,7 +270,7 @@ def categorical_block(codes, weight, given, gate, scores, joint, sums):
             joint[k, i] -= vector_log(sum_exp[i])
             sum_exp[i] = 1.0 / sum_exp[i]
     load, spread = np.zeros(n_experts), np.zeros(n_experts)
-    total, unexplained = _mix(gate, joint, weight, given, work, load, spread)
+    total, unexplained = mix(gate, joint, weight, given, work, load, spread)
     for k in range(n_experts):
         first, share = k * n_classes, 0.0
         for i in range(n_rows):

@@ -22,6 +22,7 @@ from .blocks import (  # the rest of this device's operations
 from .densities import diagonal_scores, subtract_half_squares, sum_log_evidence
 from .distribution import normal_mixture_quantile
 from .information import categorical_information, information_weights, pair_products
+from .noise import noisy_gaussian_block
 from .prediction import (
     class_probabilities,
     gate_weights,
@@ -51,6 +52,7 @@ __all__ = [
     "lazy_adam",
     "log_softmax",
     "mean_block",
+    "noisy_gaussian_block",
     "normal_mixture_quantile",
     "pair_products",
     "routed_linear",

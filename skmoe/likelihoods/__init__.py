@@ -2,5 +2,6 @@
 
 from .categorical import Categorical
 from .gaussian import Gaussian
+from .noise import GaussianWithNoise
 
-__all__ = ["Categorical", "Gaussian"]
+__all__ = ["Categorical", "Gaussian", "GaussianWithNoise"]

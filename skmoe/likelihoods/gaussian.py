@@ -182,7 +182,7 @@ class Gaussian(BaseEstimator):
         sums = [np.bincount(each, values, n_experts) for values in weighted]
         self.update_sums(np.stack(sums, axis=1), np.bincount(each, weights.ravel(), n_experts))
 
-    def update_sums(self, squares, totals):
+    def update_sums(self, squares, totals, whole=None):
         """Update the variances from weighted sums.
 
         Parameters
@@ -191,6 +191,8 @@ class Gaussian(BaseEstimator):
             ``sum_i w_i r_ik e_ik^2``.
         totals : ndarray of shape (K,)
             ``sum_i w_i r_ik``.
+        whole : float, default=None
+            ``sum_i w_i``, for laws under which rows are not all the experts'.
         """
         squares = np.maximum(squares, 0.0) + self._rows() * self.floor * self._base
         totals = totals + self._rows()
