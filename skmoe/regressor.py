@@ -42,8 +42,9 @@ class MoERegressor(RegressorMixin, BaseMoE):
         sample_weight)`` and ``log_proba(X)``. A scikit-learn classifier with
         ``predict_proba`` becomes a `skmoe.gates.ClassifierGate`. A pipeline may end in
         either; its transformers are fitted to the gate's columns, without a target.
-    likelihood : {"gaussian"} or likelihood, default="gaussian"
-        Such as ``Gaussian(shared=True)``.
+    likelihood : {"gaussian", "gaussian_with_noise"} or likelihood, default="gaussian"
+        Such as ``Gaussian(shared=True)``. "gaussian_with_noise": a noise expert beside the
+        others absorbs outliers.
     solver : {"auto", "em", "gradient", "minibatch", "pool", "stages"} or solver, default="auto"
         "em": expectation maximisation, for any experts. "gradient": L-BFGS on gate and
         linear or neural experts together, the faster one where it can be used. "auto"
