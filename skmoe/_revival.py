@@ -13,7 +13,7 @@ from ._path import posterior, splits_by_gain
 # An expert is dead below this fraction of an equal share, for so many iterations.
 _DEAD, _DEAD_ITER = 0.1, 5
 # Iterations after which a move is judged, and splits that are tried.
-_TRIAL_ITER, _MAX_TRIES = 15, 2
+_TRIAL_ITER, _MAX_TRIES = 40, 8
 
 
 def fit_with_moves(fit, data, parts, monitor, resp, *, revive, polish):
@@ -25,7 +25,8 @@ def fit_with_moves(fit, data, parts, monitor, resp, *, revive, polish):
     Parameters
     ----------
     fit : callable
-        ``fit(data, parts, monitor, resp, until=None) -> FitResult``.
+        ``fit(data, parts, monitor, resp, until=None) -> FitResult``. One that does not heed
+        ``until`` has its experts moved once it has come to an end.
     data, parts, monitor, resp :
         As in `fit_em`.
     revive : bool
@@ -40,7 +41,7 @@ def fit_with_moves(fit, data, parts, monitor, resp, *, revive, polish):
     start, best = parts, None
     watch = _Deaths(monitor, parts, revive)
     while True:
-        watch.began = monitor.n_iter
+        watch.began, watch.paused = monitor.n_iter, False
         found = fit(data, parts, monitor, resp, until=watch)
         best = found if best is None or found.objective > best.objective else best
         dropped = found.experts.n_experts != start.experts.n_experts
@@ -48,7 +49,7 @@ def fit_with_moves(fit, data, parts, monitor, resp, *, revive, polish):
             break
         parts, resp = _state(data, found)
         expert = watch.dead(data, resp)
-        if expert is None and monitor.converged:
+        if expert is None and not watch.paused:
             if polish == 0:
                 break
             expert, polish = int(np.argmin(data.weight @ resp)), polish - 1
@@ -58,7 +59,7 @@ def fit_with_moves(fit, data, parts, monitor, resp, *, revive, polish):
             if trial is not None and trial.objective > found.objective + monitor.tol:
                 parts, resp = _state(data, trial)
                 watch.hopeless.clear()
-            elif monitor.converged and not watch.any_dead(data, resp):
+            elif not watch.paused and not watch.any_dead(data, resp):
                 break
         monitor.restart()
     return replace(
@@ -75,19 +76,22 @@ class _Deaths:
         Experts whose move was in vain.
     began : int
         Iteration from which on loads are looked at.
+    paused : bool
+        Whether the fit was told to pause, and so has not come to an end.
     """
 
     def __init__(self, monitor, parts, revive):
         self.monitor, self.revive = monitor, revive
         self.limit = _DEAD / parts.experts.n_experts
-        self.hopeless, self.began = set(), 0
+        self.hopeless, self.began, self.paused = set(), 0, False
 
     def __call__(self, monitor):
         loads = monitor.history["load"][self.began :][-_DEAD_ITER:]
         if not self.revive or len(loads) < _DEAD_ITER:
             return False
         idle = np.max(loads, axis=0) < self.limit
-        return any(idle[k] for k in range(len(idle)) if k not in self.hopeless)
+        self.paused = any(idle[k] for k in range(len(idle)) if k not in self.hopeless)
+        return self.paused
 
     def any_dead(self, data, resp):
         """Whether one that is not hopeless is dead."""

@@ -42,8 +42,8 @@ class EM(BaseEstimator):
     revive : bool, default=False
         Plant dead experts anew, where another gains most from a split. An expert is dead
         if for five iterations its load, and in the end its responsibility, is below a
-        tenth of an equal share. The move is undone if the objective is not higher after
-        15 iterations.
+        tenth of an equal share. Up to eight splits are tried, and the best one is made if
+        the objective is higher after 40 iterations.
     polish : int, default=0
         So often at most, plant the lightest expert of a converged fit anew; again only if
         that raises the objective.
@@ -186,6 +186,11 @@ class Gradient(BaseEstimator):
         Iterations after which the preconditioner is computed anew.
     memory : int, default=20
         Pairs of steps and gradient differences that L-BFGS keeps.
+    revive : bool, default=False
+        Plant experts that are dead at the end of a fit anew, as `EM` does in its midst.
+    polish : int, default=0
+        So often at most, plant the lightest expert of a fit anew; again only if that
+        raises the objective.
 
     References
     ----------
@@ -207,14 +212,49 @@ class Gradient(BaseEstimator):
         "warm_up": [Interval(Integral, 1, None, closed="left")],
         "renew_every": [Interval(Integral, 1, None, closed="left")],
         "memory": [Interval(Integral, 2, None, closed="left")],
+        "revive": ["boolean"],
+        "polish": [Interval(Integral, 0, None, closed="left")],
     }
 
     patience = 5
 
-    def __init__(self, *, warm_up=50, renew_every=10, memory=20):
+    def __init__(self, *, warm_up=50, renew_every=10, memory=20, revive=False, polish=0):
         self.warm_up = warm_up
         self.renew_every = renew_every
         self.memory = memory
+        self.revive = revive
+        self.polish = polish
+
+    def begin(self, data, parts, monitor, resp, until=None):
+        """Train without moves of experts, for starts; arguments as in `fit`.
+
+        Parameters
+        ----------
+        data : FitData
+            Rows, targets and weights.
+        parts : Parts
+            Started gate, experts and likelihood; copied, not changed.
+        monitor : Monitor
+            Judges progress.
+        resp : ndarray of shape (n, K)
+            Responsibilities to start from.
+        until : None
+            Not heeded: a fit goes on to its end.
+
+        Returns
+        -------
+        FitResult
+            Parts of the best iterate, objective, history.
+        """
+        return fit_joint(
+            data,
+            parts,
+            monitor,
+            resp,
+            warm_up=self.warm_up,
+            renew_every=self.renew_every,
+            memory=self.memory,
+        )
 
     def fit(self, data, parts, monitor, resp):
         """Train the parts of a mixture.
@@ -235,15 +275,10 @@ class Gradient(BaseEstimator):
         FitResult
             Parts of the best iterate, objective, history.
         """
-        return fit_joint(
-            data,
-            parts,
-            monitor,
-            resp,
-            warm_up=self.warm_up,
-            renew_every=self.renew_every,
-            memory=self.memory,
-        )
+        if self.revive or self.polish:
+            moves = {"revive": self.revive, "polish": self.polish}
+            return fit_with_moves(self.begin, data, parts, monitor, resp, **moves)
+        return self.begin(data, parts, monitor, resp)
 
 
 class Pool(BaseEstimator):

@@ -11,7 +11,8 @@ from skmoe import MoEClassifier, MoERegressor, _em
 from skmoe._assign import Cooling, Stochastic, hard
 from skmoe._fit import Monitor, objective_value
 from skmoe.datasets import make_moe_regression
-from skmoe.solvers import EM
+from skmoe.likelihoods import GaussianWithNoise
+from skmoe.solvers import EM, Gradient
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -168,6 +169,46 @@ def test_revival_of_the_default_start():
     assert dead(plain) == 1 and dead(revived) == 0
     gain = revived.log_likelihood(new, new_y) - plain.log_likelihood(new, new_y)
     assert gain.mean() > 0.3
+
+
+def idle(model, X, y):
+    """Experts that neither lead rows nor are responsible for them."""
+    held = model.responsibilities(X, y).mean(axis=0)
+    return int((np.maximum(model.load_, held) < 0.1 / model.n_experts_).sum())
+
+
+@pytest.mark.slow
+def test_revival_of_default_starts_over_all_seeds():
+    """The noise expert takes the far rows, so that no other has to keep them."""
+    noise, gains, left = GaussianWithNoise(), [], []
+    for seed in range(16):
+        X, y, new, new_y = collapsing(seed)
+        plain, revived = [
+            MoERegressor(n_experts=4, likelihood=noise, solver=solver, random_state=0).fit(X, y)
+            for solver in (EM(), EM(revive=True))
+        ]
+        if idle(plain, X, y):
+            left.append(idle(revived, X, y))
+            gain = revived.log_likelihood(new, new_y) - plain.log_likelihood(new, new_y)
+            gains.append(gain.mean())
+    assert len(left) >= 5
+    assert np.mean(np.array(left) == 0) > 0.6
+    assert min(gains) > -0.01 and np.mean(gains) > 0.3
+
+
+@pytest.mark.parametrize("options", [{"revive": True}, {"polish": 2}])
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_gradient_has_moves_between_fits(task, options):
+    data = make_data(task, 0, weighted=True, sparse=False, n=300)
+    parts = linear_parts(data, 3)
+    start = empty_start(300, 3)
+    plain, moved = [
+        solver.fit(data, parts, Monitor(1e-7, 200, patience=5), start)
+        for solver in (Gradient(), Gradient(**options))
+    ]
+    assert plain.history["load"][-1].min() < 0.03 < moved.history["load"][-1].min()
+    assert moved.objective > plain.objective + 0.01
+    assert moved.objective == max(moved.history["objective"])
 
 
 MOVES = [{"revive": True}, {"polish": 3}, {"revive": True, "polish": 3}]
