@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from ._design import Design
 from ._em import load
 from ._failures import ExpertsFailed, keep_survivors
-from ._fit import FitResult, Monitor, Parts, joined_history
+from ._fit import FitResult, Monitor, Parts, joined_history, update_experts
 from ._gate_step import gate_step, objective_of_rows
 from ._ops import get_ops
 from ._pool import descend, has_strength, log_loss
@@ -194,7 +194,7 @@ def _experts_alone(data, parts, watch, groups):
             parts, _ = keep_survivors(parts, groups, failure, refit=True)
             groups, before = np.ascontiguousarray(groups[:, kept]), -np.inf
             continue
-        parts.likelihood.update(data.y, pred, groups, data.weight)
+        update_experts(parts.likelihood)(data.y, pred, groups, data.weight)
         log_lik = parts.likelihood.log_lik(data.y, pred)
         value, n_rounds = _value_of_groups(data, parts, groups, log_lik), n_rounds + 1
         # The noise has a say in the ridge of linear experts; other ones have a fit each.
