@@ -12,7 +12,7 @@ from ._failures import renormalised
 from ._living import Living
 from ._ops import get_ops
 from ._path import posterior
-from ._some import starts_of_split, starts_of_worst, surrogate
+from ._some import linear_stand_in, starts_of_split, starts_of_worst
 from ._validation import check_weight
 
 
@@ -107,7 +107,7 @@ class ExpertLife(Living):
         free, order = [k, n_old], [*range(n_old), k]
         fixed = _with_column(self._log_lik(data))
         parts = self._room(order, self._unfitted(template, pair), data)
-        linear, one = surrogate(data, parts.likelihood, 1)
+        linear, one = linear_stand_in(data, parts.likelihood, 1)
         one.likelihood = parts.likelihood.selected([0])
         resp = posterior(data, self._parts)[0]
         starts = starts_of_split(linear, one, resp, k)

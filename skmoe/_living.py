@@ -20,7 +20,7 @@ from ._fit import FitData, Monitor, Parts, joined_history, objective_value
 from ._health import fingerprint
 from ._path import posterior
 from ._solving import all_frozen
-from ._some import best_start, fit_some, surrogate
+from ._some import best_start, fit_some, linear_stand_in
 from ._starts import refit_experts, run
 from ._sweep import single_blas
 from ._validation import ExpertPlan, check_expert, check_names, check_weight
@@ -161,7 +161,7 @@ class Living:
         if len(starts) == 1:
             resp = starts[0]
         elif foreign:
-            linear, other = surrogate(data, parts.likelihood, len(free))
+            linear, other = linear_stand_in(data, parts.likelihood, len(free))
             other.gate, other.likelihood = parts.gate, parts.likelihood
             _, resp = best_start(linear, other, fixed, free, starts)
         else:

@@ -180,6 +180,11 @@ def _check_pool(value, plan, cross_fit):
             f"solver={value!r} gates experts that are trained alone, and linear experts would "
             f"all be the same; give a list of estimators as experts."
         )
+    if plan.growth is not None:
+        raise ValueError(
+            f"n_experts='auto' clones one template, and clones that are trained alone would all "
+            f"be the same; give a list of estimators as experts with solver={value!r}."
+        )
     if cross_fit is None and not all_frozen(plan.templates):
         raise ValueError(
             f"solver={value!r} needs predictions of rows that experts have not seen: use "

@@ -95,7 +95,7 @@ def _refitted(gate, data, resp):
     return improve_gate(gate, data, resp).log_proba(data.gate_X)
 
 
-def surrogate(data, likelihood, n_experts):
+def linear_stand_in(data, likelihood, n_experts):
     """Linear experts in the place of others, to try starts: data and parts without a gate."""
     linear = replace(data, X=data.start_X, folds=None)
     experts = LinearExpert().collection(n_experts, data.n_classes).start(linear)

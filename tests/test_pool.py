@@ -175,6 +175,11 @@ def test_errors(settings, message):
         pool(**settings).fit(X, Y)
 
 
+def test_clones_of_one_template_are_no_pool_to_choose_from():
+    with pytest.raises(ValueError, match="clones one template.*give a list"):
+        MoERegressor(Ridge(), n_experts="auto", solver="pool").fit(X, Y)
+
+
 def test_squared_loss_is_for_regression():
     members = [("line", LogisticRegression()), ("nb", GaussianNB())]
     with pytest.raises(ValueError, match="is for regression; use Pool"):
