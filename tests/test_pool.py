@@ -176,7 +176,7 @@ def test_errors(settings, message):
 
 
 def test_clones_of_one_template_are_no_pool_to_choose_from():
-    with pytest.raises(ValueError, match="clones one template.*give a list"):
+    with pytest.raises(ValueError, match=r"clones one template.*give a list"):
         MoERegressor(Ridge(), n_experts="auto", solver="pool").fit(X, Y)
 
 
