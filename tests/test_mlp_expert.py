@@ -28,7 +28,7 @@ from skmoe._path import posterior
 from skmoe._whole import WholeEvaluator
 from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import HierarchicalGate, MLPGate, SoftmaxGate
-from skmoe.likelihoods import Gaussian
+from skmoe.likelihoods import Gaussian, GaussianWithNoise
 from skmoe.solvers import EM, Minibatch
 
 GATES = {
@@ -48,6 +48,7 @@ LAWS = {
     "gaussian": ("regression", Gaussian(floor=0.5), {}),
     "shared": ("regression", Gaussian(shared=True), {}),
     "outputs": ("regression", Gaussian(), {"n_outputs": 2}),
+    "noise": ("regression", GaussianWithNoise(share=0.1), {}),
     "categorical": ("classification", None, {}),
 }
 SHORT = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
