@@ -47,10 +47,26 @@ class FlatSteps:
     Loshchilov, I. and Hutter, F. (2019). Decoupled weight decay regularization. ICLR.
     """
 
+    averages = True
+
     def __init__(self, data, parts):
         self.data, self.parts = data, parts
         self._state = _Adam(parts.flat().size)
         self._decayed = _slopes(parts)
+
+    def turn(self, data):
+        """Go on with other rows, or None."""
+        self.data = data
+
+    def twin(self):
+        """Steps that go their own way from here."""
+        twin = copy.copy(self)
+        twin._state = copy.deepcopy(self._state)
+        return twin
+
+    def rescaled(self, parts, *changes):
+        """Steps for columns in other units, with fresh moments; as of `StepwiseSteps`."""
+        return FlatSteps(self.data, parts)
 
     def step(self, rows, rate, options, dropped, resp=None):
         """One step uphill along the gradient of a batch.
@@ -102,20 +118,30 @@ class LazySteps:
     parts : Parts
     """
 
+    averages = False
+
     def __init__(self, data, parts):
         self.data, self.parts = data, parts
         self._shared = data.gate_X.same_columns(data.X)
-        total = data.total_weight
         unit = parts.experts.unit()
         shape = parts.experts.coef.shape
-        ridge = np.broadcast_to(parts.experts.ridge() * np.square(unit) / total, shape[1:])
         self._gate = _Columns(
             parts.gate.block_coef(), np.full(shape[1], parts.gate.ridge), data.gate_X
         )
         self._experts = _Columns(
-            (parts.experts.coef / unit).reshape(shape[0], -1), ridge.ravel(), data.X
+            (parts.experts.coef / unit).reshape(shape[0], -1), self._ridge(), data.X
         )
         self._likelihood = _Adam(parts.likelihood.flat().size)
+
+    def turn(self, data):
+        """Go on with other rows, or None."""
+        self.data = data
+        if data is not None:
+            self._experts.ridge = self._ridge()
+
+    def twin(self):
+        """The same steps: copies of wide arrays would take longer than the steps do."""
+        return self
 
     def step(self, rows, rate, options, dropped, resp=None):
         """One step; arguments and result as of `FlatSteps.step`."""
@@ -143,6 +169,12 @@ class LazySteps:
         gate = parts.gate.with_columns(self._gate.coef.copy(), self.data.gate_X)
         experts = self._experts.coef.reshape(parts.experts.coef.shape) * unit
         return Parts(gate, parts.experts.with_columns(experts, self.data.X), parts.likelihood)
+
+    def _ridge(self):
+        """Ridge of experts (K * P,) in units of flat parameters, by row of weight one."""
+        experts = self.parts.experts
+        ridge = experts.ridge() * np.square(experts.unit()) / self.data.total_weight
+        return np.tile(ridge, experts.n_experts)
 
     def _touched(self, batch):
         """The batch on its own columns, and which these are for experts and gate."""
@@ -228,6 +260,7 @@ def on_rows(data, rows):
         weight=data.weight[rows],
         folds=None,
         n_threads=1,
+        all_weight=None,
     )
 
 

@@ -16,15 +16,17 @@ from ._combine import RULES, check_combine
 from ._comparison import InformationCriteria
 from ._criteria import count_parameters
 from ._door import enter
-from ._fit import Parts, joined_history
+from ._fit import Interrupted, Parts, joined_history
 from ._gating import gate_accepts, resolve_gate
 from ._growth import ChoosesExperts
 from ._health import fingerprint
 from ._life import ExpertLife
+from ._online import OnlineLearning
 from ._picture import visual_block
 from ._predict import MixturePredictions
 from ._solving import adopt_experts, check_groups, check_resumed, resolve_solver
 from ._sparse import check_solver, make_trainer, resolve_balance, resolve_routing, routing_facts
+from ._stream import seen
 from ._training import Training
 from ._validation import (
     GATES,
@@ -45,10 +47,21 @@ from .experts.estimators import (
 from .selection import Grow
 from .solvers import Stages
 
+# What Ctrl-C leaves behind.
+_KEPT = (
+    "the best of them is kept as the fit, not converged, and the next call of fit goes on from "
+    "there (warm_start=True)"
+)
+_AS_BEFORE = (
+    "the estimator is as it was before fit; warm_start=True would keep the best iterate, once "
+    "there is one"
+)
+
 
 class BaseMoE(
     Training,
     ExpertLife,
+    OnlineLearning,
     ChoosesExperts,
     InformationCriteria,
     MixturePredictions,
@@ -151,15 +164,29 @@ class BaseMoE(
             Before any training; the message names the parameter or column and the cure.
         """
         before = dict(vars(self))
+        vars(self).pop("_stream", None)
         try:
             return self._fit(X, y, sample_weight)
+        except Interrupted as stop:
+            if self.warm_start:
+                raise KeyboardInterrupt(f"{stop}; {_KEPT}") from stop
+            self._back_to(before)
+            raise KeyboardInterrupt(f"{stop}; {_AS_BEFORE}") from stop
+        except KeyboardInterrupt as stop:
+            self._back_to(before)
+            raise KeyboardInterrupt(
+                f"interrupted while looking for a start; {_AS_BEFORE}"
+            ) from stop
         except BaseException:
-            # Nothing half-fitted is left behind, and an earlier fit stays as it was.
-            vars(self).clear()
-            vars(self).update(before)
+            self._back_to(before)
             raise
 
-    def _fit(self, X, y, sample_weight):
+    def _back_to(self, before):
+        """Nothing half-fitted is left behind, and an earlier fit stays as it was."""
+        vars(self).clear()
+        vars(self).update(before)
+
+    def _fit(self, X, y, sample_weight, classes_known=False):
         gating = resolve_gate(self.gate)
         gate = gating.gate
         plan = plan_experts(self.experts, self.n_experts, is_classifier(self), gate)
@@ -174,7 +201,7 @@ class BaseMoE(
         solver = resolve_solver(self.solver, plan, gate, self.cross_fit, dense)
         check_solver(self, solver)
         criterion = self._check_growth(plan, gate, likelihood)
-        door = enter(self, plan, gating, X, y, sample_weight)
+        door = enter(self, plan, gating, X, y, sample_weight, classes_known)
         rng = check_random_state(self.random_state)
         gating.seed(rng)
         plan = plan.seeded(rng)
@@ -193,13 +220,22 @@ class BaseMoE(
             )
         train = self._fit_foreign if plan.linear is None else self._fit_linear
         trainer = make_trainer(self, solver, routing, bias, rng)
-        data, result = train(data, plan, gate, likelihood, trainer, last, given, rng, grown)
+        try:
+            data, result = train(data, plan, gate, likelihood, trainer, last, given, rng, grown)
+            stop = None
+        except Interrupted as found:
+            if not self.warm_start:
+                raise
+            stop, data, result = found, found.data, found.result
         if staged and last is not None:
             result = replace(result, history=joined_history(self.history_, "", result.history))
         self._remember_groups(data, result, staged)
         self.solver_, self._gating = solver, gating
         self._fitted_form = form if result.experts.n_experts == plan.n_experts else None
         self._publish(door, data, plan, result, bias)
+        if stop is not None:
+            raise stop
+        self._warn_of(result)
         return self
 
     def _publish(self, door, data, plan, result, bias):
@@ -208,6 +244,7 @@ class BaseMoE(
         self._fitted_foreign, self._as_frame = plan.linear is None, door.as_frame
         self.gate_, self.likelihood_ = self._gating.published(result.gate), result.likelihood
         self._units = data.y_scale, data.base_variance
+        self._seen = seen(data)
         self.experts_ = result.experts.published(getattr(self, "classes_", None))
         if plan.linear is not None and hasattr(self, "feature_names_in_"):
             names = self.feature_names_in_
@@ -229,6 +266,9 @@ class BaseMoE(
         facts = routing_facts(data, result, log_gate, bias, self.top_k)
         self.routing_bias_, self.load_ = facts
         self._fingerprint = fingerprint(data.y, np.exp(log_gate))
+
+    def _warn_of(self, result):
+        """Say what went wrong in a fit that came to its end."""
         for error in self.dropped_experts_.values():
             warnings.warn(f"{error}; it was left out.", UserWarning, stacklevel=5)
         if result.unexplained:

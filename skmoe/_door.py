@@ -64,7 +64,7 @@ class Door:
         return Design.standardised(self.numbers, self.weight)
 
 
-def enter(estimator, plan, gating, X, y, sample_weight):
+def enter(estimator, plan, gating, X, y, sample_weight, classes_known=False):
     """Check everything that `fit` is given.
 
     Parameters
@@ -75,6 +75,8 @@ def enter(estimator, plan, gating, X, y, sample_weight):
     gating : Gating
     X, y, sample_weight :
         As given to ``fit``.
+    classes_known : bool, default=False
+        Whether the classes are known, so that ``y`` may lack some.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def enter(estimator, plan, gating, X, y, sample_weight):
     X = check_rows(estimator, X, as_frame, linear, reset=True)
     _check_sparse(X, gating)
     check_lengths(X, y)
-    target = estimator._encode_target(y)
+    target = estimator._decode_target(y) if classes_known else estimator._encode_target(y)
     weight = estimator._target_weight(target, check_weight(sample_weight, X))
     kept = weight > 0
     if kept.sum() < plan.n_experts:

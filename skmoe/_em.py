@@ -98,6 +98,7 @@ def _fit_general(data, parts, monitor, resp, until=_never, assign=None):
         if monitor.update(value, load(log_gate, data.weight)):
             kept = (parts.keep(), resp.copy(), None if own is resp else own)
             best, unexplained = kept, missed
+            monitor.keep(kept[0], missed, kept[1])
         if monitor.stop or until(monitor):
             break
         resp, spare = spare, resp
@@ -200,6 +201,7 @@ class _Climb:
         self.parts, self.sums, self.value = parts, sums, value
         if self.monitor.update(value, sums.load / self.data.total_weight, passes):
             self.kept, self.unexplained = parts, sums.unexplained
+            self.monitor.keep(parts, sums.unexplained)
 
 
 def _update_experts(parts, sums):

@@ -37,6 +37,8 @@ class FitData:
         Numbers from which starts are looked for; None where ``gate_X`` is such a view.
     balance : BalancePenalty or None
         What the objective loses to uneven importance of the experts.
+    all_weight : float or None
+        Weight of all rows of a stream, of which these are the present ones.
     """
 
     gate_X: object
@@ -50,11 +52,12 @@ class FitData:
     n_threads: int = 1
     start_X: object = None
     balance: object = None
+    all_weight: float | None = None
 
     @cached_property
     def total_weight(self):
-        """Sum of the weights."""
-        return self.weight.sum()
+        """Sum of the weights; of a stream, those of all its rows."""
+        return self.weight.sum() if self.all_weight is None else self.all_weight
 
     @property
     def log_unit(self):
@@ -217,6 +220,21 @@ def update_experts(likelihood):
     return getattr(likelihood, "update_experts", likelihood.update)
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of a fit that had come somewhere.
+
+    Parameters
+    ----------
+    data : FitData
+    result : FitResult
+        The best iterate so far.
+    """
+
+    def __init__(self, data, result):
+        super().__init__(f"interrupted after {result.n_iter} iterations")
+        self.data, self.result = data, result
+
+
 class Monitor:
     """Judges the progress of a fit.
 
@@ -252,6 +270,7 @@ class Monitor:
         self.best = -np.inf
         self.converged = False
         self.history = {"objective": [], "seconds": [], "passes": [], "load": []}
+        self._kept = None
         self._reference = -np.inf
         self._still = 0
         self._began = time.perf_counter()
@@ -293,6 +312,22 @@ class Monitor:
         self._show(objective, load)
         return better
 
+    def keep(self, parts, unexplained=0, resp=None):
+        """Hold on to the best iterate, for a fit that is interrupted."""
+        self._kept = parts, unexplained, resp
+
+    def best_so_far(self):
+        """The iterate that was kept, as the result of a fit; None if there is none."""
+        if self._kept is None:
+            return None
+        parts, unexplained, resp = self._kept
+        names = ("objective", "seconds", "passes", "load")
+        whole = min(len(self.history[name]) for name in names)
+        for name in names:  # the last entry may have been cut off
+            del self.history[name][whole:]
+        self.converged = False
+        return make_result(parts, self, resp, unexplained)
+
     def record(self, objective, seconds, passes, load):
         """Take over an iterate from another monitor, without judging it."""
         before = self.history["seconds"][-1] if self.n_iter else 0.0
@@ -312,7 +347,7 @@ class Monitor:
         """
         self._reference, self._still, self.converged = -np.inf, 0, False
         if forget:
-            self.best = -np.inf
+            self.best, self._kept = -np.inf, None
 
     @property
     def stop(self):

@@ -147,6 +147,7 @@ class _Descent:
         passes, self.passes = self.sweeper.n_passes - self.passes, self.sweeper.n_passes
         if self.monitor.update(-value, sums.load / self.data.total_weight, passes):
             self.kept, self.unexplained = parts, sums.unexplained
+            self.monitor.keep(parts, sums.unexplained)
         self.seen = [(flat, parts, sums)]
         return self.monitor.stop
 

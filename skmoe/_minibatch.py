@@ -43,6 +43,9 @@ class Minibatch(BaseEstimator):
         Share of the rows that early stopping holds out.
     n_iter_no_change : int, default=5
         Epochs without a rise after which early stopping stops.
+    forgetting : float, default=1.0
+        Of ``partial_fit`` only: share of what was learned before a call that still counts
+        after it; below 1 for streams whose regimes change.
     random_state : int, RandomState instance or None, default=0
         For the order of the rows.
 
@@ -74,6 +77,7 @@ class Minibatch(BaseEstimator):
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "forgetting": [Interval(Real, 0, 1, closed="right")],
         "random_state": ["random_state"],
     }
 
@@ -92,6 +96,7 @@ class Minibatch(BaseEstimator):
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=5,
+        forgetting=1.0,
         random_state=0,
     ):
         self.batch_size = batch_size
@@ -104,6 +109,7 @@ class Minibatch(BaseEstimator):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.forgetting = forgetting
         self.random_state = random_state
 
     def fit(self, data, parts, monitor, resp):
@@ -173,6 +179,7 @@ def fit_minibatch(data, parts, monitor, resp, options):
             if still == 0:
                 best, kept = held_out, (present, unexplained)
             stop = still >= options.n_iter_no_change
+        monitor.keep(*kept)
         if stop:
             break
     monitor.converged = stop or _came_to_rest(monitor, options)

@@ -9,7 +9,7 @@ from ._adam import on_rows
 from ._design import Design
 from ._em import fit_em, require
 from ._failures import ExpertsFailed, keep_survivors
-from ._fit import Monitor, Parts
+from ._fit import Interrupted, Monitor, Parts
 from ._gate_step import refit_gate
 from ._init import kmeans_start, random_start, thinned
 from ._joint import fit_joint
@@ -78,7 +78,11 @@ def fit_from_starts(
     results = []
     for number, (parts, resp) in enumerate(begun):
         label = f"start {number + 1}/{len(begun)}  " if len(begun) > 1 else ""
-        results.append(run(fit, data, parts, new_monitor(label), resp))
+        try:
+            results.append(run(fit, data, parts, new_monitor(label), resp))
+        except Interrupted as stop:
+            stop.result = max([*results, stop.result], key=lambda result: result.objective)
+            raise
     return max(results, key=lambda result: result.objective)
 
 
@@ -101,9 +105,17 @@ def _others(kinds):
 
 
 def run(fit, data, parts, monitor, resp):
-    """Fit, end the line of progress, and fit a gate to all rows that was trained on folds."""
+    """Fit, end the line of progress, and fit a gate to all rows that was trained on folds.
+
+    Ctrl-C raises `Interrupted` with the best iterate where there is one.
+    """
     try:
         result = fit(data, parts, monitor, resp)
+    except KeyboardInterrupt as stop:
+        result = monitor.best_so_far()
+        if result is None:
+            raise
+        raise Interrupted(data, result) from stop
     finally:
         monitor.close()
     refit_gate(data, result)
@@ -274,9 +286,15 @@ def minibatch_start(data, make_parts, n_experts, kinds, given, rng):
     return Parts(result.gate, result.experts, result.likelihood), None
 
 
+class _Brief(Monitor):
+    """Of a fit that only points the way, and is nothing to keep if it is interrupted."""
+
+    def best_so_far(self):
+        return None
+
+
 def _brief(label):
-    """A monitor of a fit that only points the way."""
-    return Monitor(_SURROGATE_TOL, _SURROGATE_ITER)
+    return _Brief(_SURROGATE_TOL, _SURROGATE_ITER)
 
 
 def optimism(data, parts, resp, fit=fit_em):

@@ -7,7 +7,7 @@ from joblib import effective_n_jobs
 
 from ._design import Design
 from ._em import fit_em
-from ._fit import FitData, Monitor, Parts
+from ._fit import FitData, Interrupted, Monitor, Parts
 from ._health import target_sum
 from ._path import posterior
 from ._solving import all_frozen
@@ -178,7 +178,12 @@ class Training:
         tol = self._tolerance(not pooled and (crossed or hasattr(gate, "fit_log_proba")))
         patience = solver.patience if pooled else 5
         monitor = Monitor(tol, self.max_iter, patience=patience, verbose=self.verbose)
-        result = run(solver.fit, data, parts, monitor, resp)
+        try:
+            result = run(solver.fit, data, parts, monitor, resp)
+        except Interrupted as stop:
+            if crossed and self.warm_start:  # what is kept must be able to predict
+                stop.result = refit_experts(replace(data, folds=None), stop.result)
+            raise
         if pooled:
             result = replace(result, resp=np.ones_like(result.resp))
         if crossed and result.resp is not None:

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import scipy.special
-from sklearn.base import ClassifierMixin
+from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import StrOptions
@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_y
 
 from ._base import BaseMoE
+from ._online import where_batches_do
 from ._validation import refuse_sparse
 from .likelihoods import Categorical
 
@@ -207,6 +208,48 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+
+    @where_batches_do
+    @_fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Go on learning from another batch of rows.
+
+        The first rows, ten for each parameter (1000 to 5000 of them), are kept and fitted as
+        `fit` does, anew whenever they are a quarter more. Every further call takes steps
+        of Adam from there, a thousand rows at a time. It goes on from a fit, too. For
+        linear experts.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Features, in the form that the first call had.
+        y : array-like of shape (n_samples,)
+            Labels; a batch may lack classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative; ones by default.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will come. The first call needs them, unless there is a fit.
+
+        Returns
+        -------
+        self : MoEClassifier
+            With parameters averaged over steps; see the page of online learning.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Before anything is learned; the model stays as it was.
+
+        References
+        ----------
+        Kingma, D. P. and Ba, J. (2015). Adam: a method for stochastic optimization. ICLR.
+        """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' needs all rows at once, and partial_fit has batches; "
+                "give a dict, or sample_weight."
+            )
+        return self._learn(X, y, sample_weight, classes)
 
     def predict_proba(self, X):
         """Predict class probabilities, combined as ``combine`` says.

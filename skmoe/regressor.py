@@ -1,13 +1,14 @@
 """The regressor."""
 
 import numpy as np
-from sklearn.base import RegressorMixin
+from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import _check_y
 
 from ._base import BaseMoE
 from ._combine import combined, combined_variance
+from ._online import where_batches_do
 from ._validation import LIKELIHOODS, refuse_sparse, resolve_part, who_refuses
 from .experts.estimators import accepts_many_outputs
 from .mixture import MixtureDistribution
@@ -235,6 +236,43 @@ class MoERegressor(RegressorMixin, BaseMoE):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+
+    @where_batches_do
+    @_fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Go on learning from another batch of rows.
+
+        The first rows, ten for each parameter (1000 to 5000 of them), are kept and fitted as
+        `fit` does, anew whenever they are a quarter more. Every further call takes steps
+        from there, a thousand rows at a time: stepwise EM, or Adam with
+        ``solver="minibatch"`` and for parts without additive statistics. It goes on from
+        a fit, too. For linear experts.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Features, in the form that the first call had.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative; ones by default.
+
+        Returns
+        -------
+        self : MoERegressor
+            With parameters averaged over steps; see the page of online learning.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Before anything is learned; the model stays as it was.
+
+        References
+        ----------
+        Cappe, O. and Moulines, E. (2009). On-line expectation-maximization algorithm for
+        latent data models. Journal of the Royal Statistical Society B 71, 593-613.
+        """
+        return self._learn(X, y, sample_weight)
 
     def predict(self, X, return_std=False):
         """Predict the target: the mean of the mixture, or what ``combine`` says.

@@ -47,6 +47,9 @@ class EM(BaseEstimator):
     polish : int, default=0
         So often at most, plant the lightest expert of a converged fit anew; again only if
         that raises the objective.
+    forgetting : float, default=1.0
+        Of ``partial_fit`` only: share of what was learned before a call that still counts
+        after it; below 1 for streams whose regimes change.
     random_state : int, default=0
         Seed of stochastic steps.
 
@@ -86,6 +89,7 @@ class EM(BaseEstimator):
         "cooling": [Interval(Real, 0, 1, closed="neither")],
         "revive": ["boolean"],
         "polish": [Interval(Integral, 0, None, closed="left")],
+        "forgetting": [Interval(Real, 0, 1, closed="right")],
         "random_state": [Interval(Integral, 0, 2**32 - 1, closed="both")],
     }
 
@@ -98,6 +102,7 @@ class EM(BaseEstimator):
         cooling=0.8,
         revive=False,
         polish=0,
+        forgetting=1.0,
         random_state=0,
     ):
         self.accelerate = accelerate
@@ -106,6 +111,7 @@ class EM(BaseEstimator):
         self.cooling = cooling
         self.revive = revive
         self.polish = polish
+        self.forgetting = forgetting
         self.random_state = random_state
 
     @property
