@@ -53,6 +53,7 @@ class FlatSteps:
         self.data, self.parts = data, parts
         self._state = _Adam(parts.flat().size)
         self._decayed = _slopes(parts)
+        self._gathers = can_gather(data, parts)
 
     def turn(self, data):
         """Go on with other rows, or None."""
@@ -89,7 +90,7 @@ class FlatSteps:
         weight : float
             Of the batch.
         """
-        batch = on_rows(self.data, rows)
+        batch = batch_of(self.data, rows, self._gathers)
         sums = _evaluate(batch, _without(self.parts, dropped), resp)
         whole = _scaled(sums, self.data.total_weight / batch.total_weight)
         gradient = objective_gradient(self.data, self.parts, whole)
@@ -264,6 +265,30 @@ def on_rows(data, rows):
     )
 
 
+def can_gather(data, parts):
+    """Whether sweeps over batches may gather their rows as they read them."""
+    return can_sweep(data, parts) and not (data.X.is_sparse or data.gate_X.is_sparse)
+
+
+def batch_of(data, rows, gathers):
+    """As `on_rows`, for one sweep; features are not copied where it ``gathers`` rows."""
+    if not gathers:
+        return on_rows(data, rows)
+    X = data.X.picked(rows)
+    shared = data.gate_X.same_columns(data.X)
+    return replace(
+        data,
+        gate_X=X if shared else data.gate_X.picked(rows),
+        X=X,
+        start_X=None,
+        y=data.y[rows],
+        weight=data.weight[rows],
+        folds=None,
+        n_threads=1,
+        all_weight=None,
+    )
+
+
 def mean_loglik(data, parts):
     """Mean log-likelihood of the rows, without gradients."""
     sums = (Sweeper if can_sweep(data, parts) else WholeEvaluator)(data)(parts)
@@ -271,7 +296,9 @@ def mean_loglik(data, parts):
 
 
 def _evaluate(data, parts, resp):
-    return (Sweeper if can_sweep(data, parts) else WholeEvaluator)(data)(parts, resp=resp)
+    if can_sweep(data, parts):
+        return Sweeper(data, max_groups=1)(parts, resp=resp)
+    return WholeEvaluator(data)(parts, resp=resp)
 
 
 def _slopes(parts):

@@ -32,6 +32,7 @@ class Design:
 
     def __init__(self, X, center, scale):
         self.X = X
+        self.rows = None  # numbers of the rows, where not all are meant
         self.center = center
         self.scale = scale
         self.shape = (X.shape[0], X.shape[1] + 1)
@@ -58,9 +59,26 @@ class Design:
         """The same columns of other rows."""
         return Design(X, self.center, self.scale)
 
+    def picked(self, rows):
+        """The same columns of some rows of dense data, which are gathered as they are read.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+
+        Returns
+        -------
+        Design
+            For sweeps: its ``X`` has all rows, and ``rows`` are their numbers.
+        """
+        fresh = Design(self.X, self.center, self.scale)
+        fresh.rows, fresh.shape = rows, (len(rows), self.shape[1])
+        return fresh
+
     def same_columns(self, other):
         """Whether both views are of the same rows and columns, scaled alike."""
-        return self.X is other.X and np.array_equal(self.scale, other.scale)
+        same_rows = self.X is other.X and self.rows is other.rows
+        return same_rows and np.array_equal(self.scale, other.scale)
 
     def slices(self, extra=0):
         """Slices of rows in fixed order.
@@ -185,7 +203,11 @@ class BlockReader:
             self._csr = X.data, X.indices, X.indptr[rows.start : rows.stop + 1]
             return
         self.block = self._buffer[: rows.stop - rows.start]
-        self.ops.standardise(design.X[rows], design.center, self._inverse_scale, self.block)
+        scaling = design.center, self._inverse_scale, self.block
+        if design.rows is None:
+            self.ops.standardise(design.X[rows], *scaling)
+        else:
+            self.ops.standardise_rows(design.X, design.rows[rows], *scaling)
 
     def pack(self, coef):
         """Coefficients (D, q) in the form that `forward` takes."""

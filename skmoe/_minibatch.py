@@ -10,6 +10,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ._adam import mean_loglik, on_rows, start_steps
 from ._fit import make_result, objective_value
 
+# From so many rows on, runs of so many neighbours are shuffled in the place of single rows.
+_MANY_ROWS, _RUN = 100_000, 8
+
 
 class Minibatch(BaseEstimator):
     """Joint gradient training by Adam on batches of rows, for large or sparse data.
@@ -22,7 +25,8 @@ class Minibatch(BaseEstimator):
     Parameters
     ----------
     batch_size : int, default=None
-        Rows of a batch. None: a hundredth of the rows, from 32 to 4096.
+        Rows of a batch. None: a hundredth of the rows, from 32 to 4096. Of 100,000 rows and
+        more, a batch is made of random runs of eight neighbours.
     n_epochs : int, default=20
         Most passes over the rows (the estimator's ``max_iter`` limits them, too).
     rate : float, default=0.02
@@ -217,7 +221,7 @@ class _Course:
         unexplained : int
         """
         steps, options = self.steps, self.options
-        order = rng.permutation(self.rows)
+        order = shuffled(self.rows, rng)
         loglik, weight, load, unexplained = 0.0, 0.0, 0.0, 0
         for start in range(0, len(order), self.size):
             rows = order[start : start + self.size]
@@ -241,6 +245,19 @@ def _rate(options, share):
 def _batch_size(options, n_rows):
     size = options.batch_size or int(np.clip(n_rows // 100, 32, 4096))
     return min(size, n_rows)
+
+
+def shuffled(rows, rng):
+    """Rows in random order; of many, runs of eight in random order.
+
+    Memory is read several times as fast in runs, and a batch still has hundreds of them.
+    """
+    if len(rows) < _MANY_ROWS:
+        return rng.permutation(rows)
+    turned = np.roll(rows, rng.randint(len(rows)))
+    whole = len(rows) - len(rows) % _RUN
+    runs = turned[:whole].reshape(-1, _RUN)[rng.permutation(whole // _RUN)]
+    return np.append(runs.ravel(), turned[whole:])
 
 
 def split_rows(data, fraction, rng):

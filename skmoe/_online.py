@@ -16,6 +16,7 @@ from ._gating import resolve_gate
 from ._health import fingerprint
 from ._solving import resolve_solver
 from ._stream import Stream, check_steps
+from ._sweep import single_blas
 from ._validation import check_weight, plan_experts
 from .gates import GaussianGate
 from .solvers import EM
@@ -170,7 +171,8 @@ class OnlineLearning:
         known = stream is not None and stream.parts is self._parts
         data = self._life_data(_as_sparse_as(self, X), y, sample_weight)
         stream = stream.twin() if known else self._new_stream(data, self.load_)
-        data, value = stream.learn(data)
+        with single_blas:
+            data, value = stream.learn(data)
         form, names = self._fitted_form, self.expert_names_
         self._units = data.y_scale, data.base_variance
         self._show_parts(stream.parts, names)

@@ -114,6 +114,8 @@ class Sweeper:
     ----------
     data : FitData
         With views for gate and experts.
+    max_groups : int, default=16
+        Groups of blocks that are summed apart: what threads share.
 
     Attributes
     ----------
@@ -121,8 +123,8 @@ class Sweeper:
         Passes made so far.
     """
 
-    def __init__(self, data):
-        self.data = data
+    def __init__(self, data, max_groups=_MAX_GROUPS):
+        self.data, self.max_groups = data, max_groups
         self.shared = data.gate_X.same_columns(data.X)
         self.n_passes = 0
         self._total_gram = None
@@ -176,7 +178,7 @@ class Sweeper:
     def _groups(self, n_experts, n_scores):
         slices = self.data.X.slices(2 * n_experts + n_scores)
         numbers = n_experts * self.data.X.shape[1] ** 2
-        n_groups = int(np.clip(_GROUP_NUMBERS // numbers, 1, _MAX_GROUPS))
+        n_groups = int(np.clip(_GROUP_NUMBERS // numbers, 1, self.max_groups))
         size = -(-len(slices) // n_groups)
         return [slices[start : start + size] for start in range(0, len(slices), size)]
 
@@ -214,7 +216,8 @@ class _Job:
         for rows in slices:
             n_rows, weight = rows.stop - rows.start, data.weight[rows]
             block = memory[: height * n_rows].reshape(height, n_rows)
-            joint, gate, scores = np.split(block, [n_experts, 2 * n_experts])
+            joint, gate = block[:n_experts], block[n_experts : 2 * n_experts]
+            scores = block[2 * n_experts :]
             linear = block[n_experts:] if joined else scores
             reader.read(rows)
             reader.forward(packed, linear)

@@ -10,10 +10,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe._adam import FlatSteps, LazySteps
+from skmoe._adam import FlatSteps, LazySteps, batch_of, on_rows
 from skmoe._design import Design
 from skmoe._fit import FitData, Parts
+from skmoe._minibatch import shuffled
 from skmoe._ops import get_ops
+from skmoe._sweep import Sweeper
 from skmoe.datasets import make_moe_classification, make_moe_regression
 from skmoe.experts import LinearExpert
 from skmoe.gates import HierarchicalGate, SoftmaxGate
@@ -218,6 +220,27 @@ def test_early_stopping_returns_to_the_best_epoch(sparse):
         random_state=0,
     ).fit(X, y)
     assert_allclose(model.predict(X), short.predict(X), rtol=1e-12)
+
+
+def test_all_rows_are_shuffled_singly_or_in_runs():
+    for n_rows in (1000, 100_003):
+        rows = 2 * np.arange(n_rows)
+        orders = [shuffled(rows, np.random.RandomState(seed)) for seed in (0, 0, 1)]
+        assert_allclose(np.sort(orders[0]), rows, rtol=0)
+        assert (orders[0] == orders[1]).all() and (orders[0] != orders[2]).mean() > 0.99
+        assert (orders[0] != rows).mean() > 0.99
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rows_are_gathered_as_they_are_read(dtype):
+    X = np.random.RandomState(0).normal(size=(60, 4)).astype(dtype)
+    X[3, 1] = np.nan
+    data = make_data(X)
+    parts, rows = make_parts(data), np.array([3, 40, 7, 7, 59])
+    found = Sweeper(batch_of(data, rows, True), max_groups=1)(parts, grams=True)
+    plain = Sweeper(on_rows(data, rows))(parts, grams=True)
+    for name in ("gate", "experts", "by_expert", "gram"):
+        assert_allclose(getattr(found, name), getattr(plain, name), rtol=1e-12, atol=1e-12)
 
 
 def test_options_change_the_fit_and_seeds_repeat_it():

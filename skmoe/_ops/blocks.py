@@ -46,6 +46,20 @@ def standardise(X, center, inverse_scale, out):
 
 
 @kernel
+def standardise_rows(X, rows, center, inverse_scale, out):
+    """Write `standardise` of the rows of X whose numbers are given."""
+    n_columns = X.shape[1]
+    for i in range(rows.shape[0]):
+        row = X[rows[i]]
+        for j in range(n_columns):
+            value = (row[j] - center[j]) * inverse_scale[j]
+            out[i, j] = value if value == value else 0.0
+        out[i, n_columns] = 1.0
+        for j in range(n_columns + 1, out.shape[1]):
+            out[i, j] = 0.0
+
+
+@kernel
 def row_maximum(scores, work):
     """Write the largest score of each row: scores (K, m), work (m,)."""
     n_experts, n_rows = scores.shape

@@ -17,6 +17,7 @@ from .blocks import (  # the rest of this device's operations
     gaussian_block,
     soft_target_block,
     standardise,
+    standardise_rows,
     tiled_grams,
 )
 from .densities import diagonal_scores, subtract_half_squares, sum_log_evidence
@@ -60,6 +61,7 @@ __all__ = [
     "solve_blocks",
     "split_sums",
     "standardise",
+    "standardise_rows",
     "subtract_half_squares",
     "sum_log_evidence",
     "tiled_grams",
