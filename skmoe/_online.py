@@ -18,8 +18,9 @@ from ._solving import resolve_solver
 from ._stream import Stream, check_steps
 from ._sweep import single_blas
 from ._validation import check_weight, plan_experts
+from .experts.linear import LinearExpert
 from .gates import GaussianGate
-from .solvers import EM
+from .solvers import EM, Stages
 
 # Rows to start from: for each parameter, at least and at most.
 _START_ROWS, _LEAST_START, _MOST_START = 10, 1000, 5000
@@ -86,6 +87,8 @@ def _who_cannot(estimator):
         )
     except (TypeError, ValueError):
         return None
+    if plan.linear is not None and not isinstance(plan.linear, LinearExpert):
+        return f"experts are {type(plan.linear).__name__}"
     if plan.linear is None:
         names = sorted({type(template).__name__ for template in plan.templates})
         return f"experts are {', '.join(names)}"
@@ -134,6 +137,11 @@ class OnlineLearning:
         if getattr(gate, "has_l1", False) or getattr(self.experts, "l1_ratio", 0.0) > 0.0:
             raise ValueError(
                 "l1_ratio needs all rows at once, and partial_fit has batches; set it to 0."
+            )
+        if isinstance(self.solver, Stages) or self.solver == "stages":
+            raise ValueError(
+                "solver='stages' trains on all rows, stage by stage, and partial_fit has batches; "
+                "use solver='auto'."
             )
         if isinstance(self.solver, EM) or self.solver == "em":
             if is_classifier(self):
