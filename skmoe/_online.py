@@ -73,13 +73,17 @@ class where_batches_do:
         if reason is not None:
             raise AttributeError(
                 f"This {owner.__name__!r} has no attribute 'partial_fit': {reason}, which "
-                f"cannot learn from batches; use experts=None and a built-in gate."
+                f"cannot learn from batches; use linear experts with a built-in gate, and neither "
+                f"routing nor load_balance."
             )
         return MethodType(self._method, estimator)
 
 
 def _who_cannot(estimator):
     """What cannot learn from batches, in words; None for what `fit` will complain about."""
+    for name in ("routing", "load_balance"):
+        if getattr(estimator, name) is not None:
+            return f"{name} is {getattr(estimator, name)!r}"
     try:
         gating = resolve_gate(estimator.gate)
         plan = plan_experts(
@@ -122,12 +126,6 @@ class OnlineLearning:
         return self
 
     def _check_online(self):
-        for name in ("routing", "load_balance"):
-            if getattr(self, name) is not None:
-                raise ValueError(
-                    f"partial_fit trains every expert on every row and leaves loads alone; set "
-                    f"{name}=None in the place of {getattr(self, name)!r}."
-                )
         if not isinstance(self.init, str):
             raise ValueError(
                 "init gives responsibilities of rows, and partial_fit has batches; use one of "
