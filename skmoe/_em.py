@@ -98,7 +98,7 @@ def _fit_general(data, parts, monitor, resp, until=_never, assign=None):
         if monitor.update(value, load(log_gate, data.weight)):
             kept = (parts.keep(), resp.copy(), None if own is resp else own)
             best, unexplained = kept, missed
-            monitor.keep(kept[0], missed, kept[1])
+            monitor.keep(kept[0], missed, *kept[1:])
         if monitor.stop or until(monitor):
             break
         resp, spare = spare, resp

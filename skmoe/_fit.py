@@ -312,21 +312,21 @@ class Monitor:
         self._show(objective, load)
         return better
 
-    def keep(self, parts, unexplained=0, resp=None):
+    def keep(self, parts, unexplained=0, resp=None, expert_resp=None):
         """Hold on to the best iterate, for a fit that is interrupted."""
-        self._kept = parts, unexplained, resp
+        self._kept = parts, unexplained, resp, expert_resp
 
     def best_so_far(self):
         """The iterate that was kept, as the result of a fit; None if there is none."""
         if self._kept is None:
             return None
-        parts, unexplained, resp = self._kept
+        parts, unexplained, resp, expert_resp = self._kept
         names = ("objective", "seconds", "passes", "load")
         whole = min(len(self.history[name]) for name in names)
         for name in names:  # the last entry may have been cut off
             del self.history[name][whole:]
         self.converged = False
-        return make_result(parts, self, resp, unexplained)
+        return make_result(parts, self, resp, unexplained, expert_resp)
 
     def record(self, objective, seconds, passes, load):
         """Take over an iterate from another monitor, without judging it."""

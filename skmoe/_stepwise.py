@@ -77,7 +77,7 @@ class StepwiseSteps:
         moved.gate = self._gate(mean, fresh.gate, rate, total)
         whole = _times(mean, total)
         squares = moved.experts.update(whole.linear(), self.parts.likelihood.dispersion)
-        moved.likelihood.update_sums(squares, whole.weight)
+        moved.likelihood.update_sums(squares, whole.weight, whole.load.sum())
         self.sums = _at_residuals_of(
             mean, moved.experts.coef - self.parts.experts.coef, squares / total
         )

@@ -415,3 +415,13 @@ def test_parts_that_cannot_learn_from_batches(model, reason):
 def test_options_that_need_all_rows(model, reason):
     with pytest.raises(ValueError, match=reason):
         model.partial_fit(np.ones((10, 1)), np.arange(10) % 2)
+
+
+def test_the_share_of_noise_is_learned():
+    X, y = regression(6000)
+    y[::10] = np.random.RandomState(0).uniform(-40, 40, size=600)
+    model = MoERegressor(n_experts=K, likelihood="gaussian_with_noise", random_state=0)
+    learn(model, X, y, batches(6000, 300) * 3)
+    full = clone(model).fit(X, y)
+    share = model.likelihood_.noise_share_
+    assert share == pytest.approx(full.likelihood_.noise_share_, abs=0.02) and share > 0.05
