@@ -19,6 +19,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import MoERegressor
+from skmoe.balance import BalanceBias
 from skmoe.datasets import load_diamonds
 
 
@@ -57,8 +58,8 @@ def cpu(work):
     return result, time.process_time() - start
 
 
-def diamonds(n_experts=16, top_k=2, max_iter=20):
-    """Tree experts, dense and routed, on three quarters of the diamonds."""
+def diamonds(n_experts=16, top_k=2, max_iter=200):
+    """Tree experts, dense and routed until convergence, on three quarters of the diamonds."""
     X, y = load_diamonds(return_X_y=True)
     codes = {name: X[name].cat.codes for name in X.select_dtypes("category")}
     X = X.assign(**codes).to_numpy(float)
@@ -83,8 +84,9 @@ def diamonds(n_experts=16, top_k=2, max_iter=20):
         )
 
 
-def predict(n_rows=100_000):
-    """Prediction time at a fixed top_k and a growing number of forests."""
+def predict():
+    """Prediction time at a fixed top_k and a growing number of forests, all of them used."""
+    n_rows = 400_000
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, size=(n_rows, 4))
     y = np.sin(4 * X[:, 0]) + X[:, 1] * X[:, 2] + 0.1 * rng.normal(size=n_rows)
@@ -96,17 +98,28 @@ def predict(n_rows=100_000):
             n_experts=n_experts,
             top_k=2,
             routing="token",
+            load_balance=BalanceBias(),
             cross_fit=None,
             init="kmeans",
             n_init=1,
             max_iter=2,
             random_state=0,
         )
-        models[n_experts] = model.fit(X[:20_000], y[:20_000])
-    for _ in range(3):
+        models[n_experts] = model.fit(X[:40_000], y[:40_000])
+    for n in (100_000, n_rows):
+        best = {}
+        for _ in range(5):
+            for n_experts, model in models.items():
+                seconds = cpu(lambda model=model, n=n: model.predict(X[:n]))[1]
+                best[n_experts] = min(seconds, best.get(n_experts, np.inf))
         for n_experts, model in models.items():
-            times = [cpu(lambda model=model: model.predict(X))[1] for _ in range(3)]
-            print(f"predict K={n_experts} top_k=2: {min(times):.3f} s", flush=True)
+            used = len(np.unique(model.route(X[:n])[0]))
+            gate = min(cpu(lambda model=model, n=n: model.route(X[:n]))[1] for _ in range(3))
+            print(
+                f"predict {n} rows, K={n_experts} ({used} used) top_k=2: {best[n_experts]:.3f} s "
+                f"({best[n_experts] / best[4]:.2f}x), routes {gate:.3f} s",
+                flush=True,
+            )
 
 
 def processes(n_rows=4000):

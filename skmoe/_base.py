@@ -199,7 +199,7 @@ class BaseMoE(
         dense = self.routing is None and self.load_balance is None
         plan = adopt_experts(self.solver, plan)
         solver = resolve_solver(self.solver, plan, gate, self.cross_fit, dense)
-        check_solver(self, solver)
+        check_solver(self, solver, plan, gate)
         criterion = self._check_growth(plan, gate, likelihood)
         door = enter(self, plan, gating, X, y, sample_weight, classes_known)
         rng = check_random_state(self.random_state)

@@ -64,7 +64,6 @@ def is_additive(data, parts):
     """Whether one sweep over the rows gives all that an iteration needs."""
     return (
         can_sweep(data, parts)
-        and data.balance is None
         and (hasattr(parts.gate, "block_step") or hasattr(parts.gate, "updated"))
         and hasattr(parts.experts, "statistics")
         and hasattr(parts.likelihood, "update_sums")
@@ -91,7 +90,7 @@ def _fit_general(data, parts, monitor, resp, until=_never, assign=None):
             continue
         parts.gate, log_gate = gate_step(parts.gate, data, resp, log_gate)
         parts.likelihood.update(data.y, pred, own, data.weight)
-        log_lik = parts.likelihood.log_lik(data.y, pred)
+        log_lik = data.within(parts.likelihood.log_lik(data.y, pred))
         missed = get_ops().e_step(log_gate, log_lik, spare, loglik)
         value = objective_of_rows(data, parts, loglik, log_gate)
         spare = spare if assign is None else assign(spare)

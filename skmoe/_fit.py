@@ -39,6 +39,8 @@ class FitData:
         What the objective loses to uneven importance of the experts.
     all_weight : float or None
         Weight of all rows of a stream, of which these are the present ones.
+    candidates : ndarray of shape (n, K) of bool or None
+        Experts that may explain each row; all if None.
     """
 
     gate_X: object
@@ -53,6 +55,13 @@ class FitData:
     start_X: object = None
     balance: object = None
     all_weight: float | None = None
+    candidates: np.ndarray | None = None
+
+    def within(self, log_lik):
+        """Log-likelihoods (n, K), minus infinity for experts that are no candidates."""
+        if self.candidates is None:
+            return log_lik
+        return np.where(self.candidates, log_lik, -np.inf)
 
     @cached_property
     def total_weight(self):
@@ -255,6 +264,8 @@ class Monitor:
     ----------
     best : float
         Best objective so far.
+    reference : float
+        Objective that a later one must exceed by ``tol`` to count as a rise.
     converged : bool
     history : dict of list
         ``objective``, ``seconds`` since the start, ``passes`` over the rows and
@@ -271,7 +282,7 @@ class Monitor:
         self.converged = False
         self.history = {"objective": [], "seconds": [], "passes": [], "load": []}
         self._kept = None
-        self._reference = -np.inf
+        self.reference = -np.inf
         self._still = 0
         self._began = time.perf_counter()
 
@@ -304,8 +315,8 @@ class Monitor:
         better = objective > self.best
         if better:
             self.best = float(objective)
-        if objective > self._reference + self.tol:
-            self._reference, self._still = float(objective), 0
+        if objective > self.reference + self.tol:
+            self.reference, self._still = float(objective), 0
         elif self.patience > 1 or objective >= best - 1e-9 * max(1.0, abs(best)):
             self._still += 1
         self.converged = self._still >= self.patience
@@ -345,7 +356,7 @@ class Monitor:
         forget : bool, default=True
             Whether earlier objectives cannot be compared with those to come.
         """
-        self._reference, self._still, self.converged = -np.inf, 0, False
+        self.reference, self._still, self.converged = -np.inf, 0, False
         if forget:
             self.best, self._kept = -np.inf, None
 

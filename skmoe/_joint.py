@@ -120,7 +120,7 @@ class _Descent:
     def _loss(self, flat):
         parts = self.parts.with_flat(flat)
         sums = self.sweeper(parts, grams=self.grams_due)
-        value = objective_value(self.data, sums.loglik, parts)
+        value = objective_value(self.data, sums.loglik, parts) - sums.uneven
         self.seen.append((flat, parts, sums))
         return -value, -objective_gradient(self.data, parts, sums)
 
@@ -198,7 +198,8 @@ class _SparseDescent(_Descent):
         """Objective of the parts that are kept, in units of their noise."""
         parts = self.kept
         parts.experts = parts.experts.with_noise(parts.likelihood.dispersion)
-        return objective_value(self.data, self.sweeper(parts).loglik, parts)
+        sums = self.sweeper(parts)
+        return objective_value(self.data, sums.loglik, parts) - sums.uneven
 
     def renew_noise(self):
         """Update the noise of the parts that are kept; returns its relative change."""

@@ -14,7 +14,7 @@ from ._ops import get_ops
 from ._predictor import LinearPredictor, can_predict
 from ._validation import check_top_k
 from .diagnosis import Limits, diagnose
-from .routing import predict_routed, top_k_route
+from .routing import predict_routed, route_rows, top_k_route
 
 
 class MixturePredictions:
@@ -50,10 +50,10 @@ class MixturePredictions:
         weights : ndarray of shape (n_samples, k)
             Rows sum to one.
         """
-        log_gate = self._log_gate(self._rows(X))
-        top_k = self._top_k
+        rows, top_k = self._gate_rows(self._rows(X)), self._top_k
         bias = None if top_k is None else self.routing_bias_
-        indices, log_weights = top_k_route(log_gate, top_k or self.n_experts_, bias)
+        gate = self._parts.gate
+        indices, log_weights = route_rows(gate, rows, top_k or self.n_experts_, bias)
         return indices, np.exp(log_weights)
 
     def log_likelihood(self, X, y):
@@ -184,16 +184,18 @@ class MixturePredictions:
 
         Experts are None for the dense mixture, where column k is expert k.
         """
-        log_gate, experts = self._log_gate(X), self._parts.experts
+        experts = self._parts.experts
         if self.on_expert_error == "drop" and hasattr(experts, "predict_each"):
             rows = self._expert_rows(X)
             bias = self.routing_bias_
+            log_gate = self._log_gate(X)
             *mixture, errors = predict_surviving(experts, rows, log_gate, top_k, bias)
             _warn_of(errors)
             return tuple(mixture)
         if top_k is None:
-            return log_gate, experts.predict(self._expert_rows(X)), None
-        indices, log_weights = top_k_route(log_gate, top_k, self.routing_bias_)
+            return self._log_gate(X), experts.predict(self._expert_rows(X)), None
+        gate_X = self._gate_rows(X)
+        indices, log_weights = route_rows(self._parts.gate, gate_X, top_k, self.routing_bias_)
         return log_weights, predict_routed(experts, self._expert_rows(X), indices), indices
 
     def _every_pred(self, X):

@@ -12,9 +12,12 @@ from ._ops import get_ops
 from .routing import Candidates
 
 # A renewal that changes no larger share of the candidates leaves the objective as it is.
-_SETTLED = 0.01
-# Stages in a row that do not raise the objective, after which a fit has converged.
-_MAX_FRUITLESS = 2
+SETTLED = 0.01
+# Renewals in a row that raise nothing, after which a fit has converged, and iterations that
+# sets are given to raise something.
+MAX_FRUITLESS, _TRIAL = 2, 3
+# The choice is noisy so many times; then sets are the gate's own.
+_NOISY_CHOICES = 3
 
 
 def fit_routed(data, parts, monitor, resp, *, routing, top_k, balance=None, seed=0):
@@ -54,25 +57,32 @@ def fit_routed(data, parts, monitor, resp, *, routing, top_k, balance=None, seed
     require(parts.gate, "fit", "log_proba")
     require(parts.experts, "fit_predict_rows", "predict", "penalty")
     require(parts.likelihood, "log_lik", "update", "log_prior")
-    chooser = _Chooser(routing, top_k, balance, seed, data.weight)
+    chooser = Chooser(routing, top_k, balance, seed, data.weight)
     return _Routed(data, parts.keep(), monitor, chooser).fit(resp)
 
 
-class _Chooser:
-    """Chooses candidate sets, with noise that halves from one choice to the next."""
+class Chooser:
+    """Chooses candidate sets, with noise that halves from one choice to the next.
+
+    Attributes
+    ----------
+    noisy : bool
+        Whether there was noise in the last choice.
+    """
 
     def __init__(self, routing, top_k, balance, seed, weight):
         self.routing, self.top_k, self.balance = routing, top_k, balance
         self.weight = weight
         self.rng = np.random.default_rng(seed)
-        self.n_choices = 0
+        self.n_choices, self.noisy = 0, False
         self.bias = None
 
     def __call__(self, log_gate):
         self.bias = self.balanced(log_gate)
         scores = log_gate if self.bias is None else log_gate + self.bias
         size = self.routing.noise * 0.5**self.n_choices
-        noise = size * self.rng.standard_normal(scores.shape) if size > 0.0 else None
+        self.noisy = size > 0.0 and self.n_choices < _NOISY_CHOICES
+        noise = size * self.rng.standard_normal(scores.shape) if self.noisy else None
         self.n_choices += 1
         # Experts that fail and are left out may leave fewer than top_k.
         return self.routing.candidates(scores, min(self.top_k, scores.shape[1]), noise)
@@ -173,8 +183,10 @@ class _Routed:
         """Candidate sets of the next iteration; None where the fit has converged."""
         monitor, options = self.monitor, self.chooser.routing
         length = options.warm_up if self.warming else options.renew_every
-        if not monitor.converged and monitor.n_iter - self.last_choice < length:
+        length = min(length, _TRIAL) if monitor.converged else length
+        if monitor.n_iter - self.last_choice < length:
             return self.sets
+        noisy = self.chooser.noisy and not self.warming
         fresh = self.chooser(log_gate)
         self.last_choice = monitor.n_iter
         if self.warming:
@@ -182,15 +194,17 @@ class _Routed:
             self.warming, self.best = False, None
             monitor.restart()
             return fresh
-        if _share_changed(self.sets, fresh) <= _SETTLED:
-            return None if monitor.converged else fresh
-        risen = monitor.best > self.level + monitor.tol
-        self.fruitless = 0 if risen else self.fruitless + 1
-        self.level = monitor.best
-        if self.fruitless >= _MAX_FRUITLESS:
-            monitor.converged = True
+        if noisy or self.chooser.noisy:
+            monitor.restart(forget=False)
+            return fresh
+        # From here on renewals do not restart the judgement of what still rises.
+        self.fruitless = self.fruitless + 1 if monitor.reference <= self.level else 0
+        self.level = monitor.reference
+        settled = share_changed(self.sets, fresh) <= SETTLED
+        # A patient monitor has waited for longer than a renewal already.
+        most = 1 if monitor.patience > _TRIAL else MAX_FRUITLESS
+        if monitor.converged and (settled or self.fruitless >= most):
             return None
-        monitor.restart(forget=False)
         return fresh
 
 
@@ -217,6 +231,6 @@ def _e_step(log_gate, log_lik, resp, loglik):
     return missed
 
 
-def _share_changed(old, new):
+def share_changed(old, new):
     """Share of the new candidates that are not among the old ones."""
     return np.count_nonzero(new.mask() & ~old.mask()) / new.n_pairs

@@ -7,9 +7,10 @@ import numpy as np
 from ._em import load
 from ._gate_step import improve_gate
 from ._routed import fit_routed
+from ._routed_joint import fit_routed_joint
 from ._validation import ROUTINGS, resolve_part
 from .balance import BalanceBias, BalancePenalty
-from .solvers import EM
+from .solvers import EM, Gradient
 
 _LARGEST_SEED = np.iinfo(np.int32).max
 
@@ -49,13 +50,18 @@ def resolve_routing(estimator):
 
 @dataclass(frozen=True)
 class RoutedTrainer:
-    """What `fit_routed` needs to know, in the place of a solver."""
+    """What training on candidate sets needs to know, in the place of a solver."""
 
+    solver: object
     routing: object
     top_k: int
     balance: BalanceBias | None
     seed: int
-    patience: int
+
+    @property
+    def patience(self):
+        """That of the solver."""
+        return self.solver.patience
 
     def prepare(self, data, parts, resp):
         """Fit the gate (in place) to responsibilities, for trials that start from there."""
@@ -63,7 +69,10 @@ class RoutedTrainer:
 
     def fit(self, data, parts, monitor, resp):
         """Train the parts of a mixture; arguments as of a solver."""
-        return fit_routed(
+        train, options = fit_routed, {}
+        if isinstance(self.solver, Gradient):
+            train, options = fit_routed_joint, self.solver.get_params()
+        return train(
             data,
             parts,
             monitor,
@@ -72,6 +81,7 @@ class RoutedTrainer:
             top_k=self.top_k,
             balance=self.balance,
             seed=self.seed,
+            **options,
         )
 
 
@@ -90,20 +100,27 @@ def make_trainer(estimator, solver, routing, bias, rng):
     if routing is None:
         return solver
     seed = rng.randint(_LARGEST_SEED)
-    return RoutedTrainer(routing, int(estimator.top_k), bias, seed, solver.patience)
+    return RoutedTrainer(solver, routing, int(estimator.top_k), bias, seed)
 
 
-def check_solver(estimator, solver):
+def check_solver(estimator, solver, plan, gate):
     """Raise for a solver that cannot train with routing or a penalty on the load."""
     for name in ("routing", "load_balance"):
         value = getattr(estimator, name)
-        if value is not None and not isinstance(solver, EM):
+        if value is not None and not isinstance(solver, (EM, Gradient)):
             raise ValueError(
                 f"solver={estimator.solver!r} does not train with {name}={value!r}; use "
-                f"solver='em' or 'auto'."
+                f"solver='em', 'gradient' or 'auto'."
             )
-    if estimator.routing is not None:
+    if estimator.routing is None:
+        return
+    if isinstance(solver, EM):
         _refuse_moves(estimator, solver)
+    elif getattr(plan.linear, "l1_ratio", 0.0) > 0.0 or getattr(gate, "has_l1", False):
+        raise ValueError(
+            f"solver={estimator.solver!r} does not train with an L1 penalty and "
+            f"routing={estimator.routing!r}; set l1_ratio=0, or routing to None."
+        )
 
 
 def _refuse_moves(estimator, solver):

@@ -44,6 +44,8 @@ class Sums:
         The same of the gate's columns where they are others.
     evidence : float
         Weighted sum of the log evidence of a gate that is a density; else 0.
+    uneven : float
+        What the objective loses to uneven importance of the experts.
     """
 
     loglik: float
@@ -54,6 +56,7 @@ class Sums:
     gram: np.ndarray | None
     gate_gram: np.ndarray | None
     evidence: float = 0.0
+    uneven: float = 0.0
 
     def __add__(self, other):
         pairs = zip(vars(self).values(), vars(other).values())
@@ -97,9 +100,11 @@ def is_linear(experts):
 
 
 def can_sweep(data, parts):
-    """Whether all parts have what a sweep asks of them."""
+    """Whether all parts have what a sweep asks of them, and rows stand for themselves."""
     return (
-        isinstance(data.gate_X, Design)
+        data.balance is None
+        and data.candidates is None
+        and isinstance(data.gate_X, Design)
         and isinstance(data.X, Design)
         and is_linear(parts.experts)
         and (hasattr(parts.gate, "block_coef") or hasattr(parts.gate, "block_scorer"))

@@ -1,4 +1,4 @@
-"""All rows at once: what a sweep sums up, for parts that have no coefficients of columns."""
+"""All rows at once: what a sweep sums up, where it cannot go block by block."""
 
 import numpy as np
 
@@ -15,6 +15,7 @@ class WholeEvaluator:
     gradient of ``sum_i weight_i sum_k resp_ik log g_k(x_i)`` by the gate's flat
     parameters; of the experts ``predict_with_gradient``; of the likelihood ``log_lik``,
     ``residual_sums`` and, for experts without coefficients of columns, ``pred_gradient``.
+    It knows of a penalty on uneven experts and of candidate sets, which a sweep does not.
 
     Parameters
     ----------
@@ -50,19 +51,31 @@ class WholeEvaluator:
         residual, squares = parts.likelihood.residual_sums(data.y, pred, weights)
         if not is_linear(experts):
             residual = parts.likelihood.pred_gradient(residual)
+        targets, uneven = resp, 0.0
+        if data.balance is not None:
+            targets = resp + data.balance.correction(log_gate, data.weight)
+            uneven = data.balance.value(log_gate, data.weight)
         return Sums(
             float(data.weight @ loglik),
             unexplained,
-            parts.gate.resp_gradient(data.gate_X, resp, data.weight).ravel(),
+            parts.gate.resp_gradient(data.gate_X, targets, data.weight).ravel(),
             pull_back(residual),
             self._by_expert(log_gate, weights, squares),
             data.X.grams(weights) if grams else None,
-            None,
+            self._gate_grams(parts.gate, weights) if grams else None,
+            uneven=uneven,
         )
+
+    def _gate_grams(self, gate, weights):
+        """Grams of the gate's columns where it has coefficients of others than the experts."""
+        design = self.data.gate_X
+        if not hasattr(gate, "block_coef") or design.same_columns(self.data.X):
+            return None
+        return design.grams(weights)
 
     def _e_step(self, parts, log_gate, pred):
         """Responsibilities (n, K), log-likelihood (n,) and the number of unexplained rows."""
-        log_lik = parts.likelihood.log_lik(self.data.y, pred)
+        log_lik = self.data.within(parts.likelihood.log_lik(self.data.y, pred))
         resp, loglik = np.empty(log_lik.shape), np.empty(len(log_lik))
         return resp, loglik, get_ops().e_step(log_gate, log_lik, resp, loglik)
 
@@ -71,6 +84,12 @@ class WholeEvaluator:
         spread = weight @ (gate * (1.0 - gate))
         top = load(log_gate, weight) * weight.sum()
         return np.column_stack([squares, spread, weights.sum(axis=0), top])
+
+
+def responsibilities(data, parts):
+    """Responsibilities (n, K) of the candidates."""
+    log_gate, pred = parts.gate.log_proba(data.gate_X), parts.experts.predict(data.X)
+    return WholeEvaluator(data)._e_step(parts, log_gate, pred)[0]
 
 
 def require_gradients(parts):

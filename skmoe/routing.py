@@ -10,6 +10,8 @@ from ._ops import get_ops
 
 __all__ = ["ExpertRouting", "TokenRouting"]
 
+_BLOCK_ROWS = 1024
+
 
 def top_k_route(log_gate, top_k, bias=None):
     """Choose the most probable experts of each row.
@@ -46,6 +48,35 @@ def top_k_route(log_gate, top_k, bias=None):
         chosen = np.ascontiguousarray(np.take_along_axis(log_gate, indices, axis=1))
         get_ops().log_softmax(chosen, log_weights)
     return indices, log_weights
+
+
+def route_rows(gate, X, top_k, bias=None):
+    """Choose experts by a gate, in blocks of rows where it has logits.
+
+    Weights are renormalised over the chosen experts, so that the normalisation over all is
+    not needed.
+
+    Parameters
+    ----------
+    gate : fitted gate
+    X : what the gate takes, of n rows
+    top_k : int
+    bias : ndarray of shape (K,), default=None
+
+    Returns
+    -------
+    indices, log_weights : ndarray of shape (n, top_k)
+        As of `top_k_route`.
+    """
+    if not hasattr(gate, "logits"):
+        return top_k_route(gate.log_proba(X), top_k, bias)
+    n_rows = X.shape[0]
+    starts = range(0, max(n_rows, 1), _BLOCK_ROWS)
+    blocks = [
+        top_k_route(gate.logits(X[start : start + _BLOCK_ROWS]), top_k, bias) for start in starts
+    ]
+    indices, log_weights = zip(*blocks, strict=True)
+    return np.concatenate(indices), np.concatenate(log_weights)
 
 
 def rows_by_expert(indices, n_experts):
@@ -179,7 +210,7 @@ class _Routing(BaseEstimator):
         "noise": [Interval(Real, 0, None, closed="left")],
     }
 
-    def __init__(self, *, warm_up=0, renew_every=5, noise=0.5):
+    def __init__(self, *, warm_up=0, renew_every=3, noise=0.5):
         self.warm_up = warm_up
         self.renew_every = renew_every
         self.noise = noise
@@ -189,14 +220,14 @@ class TokenRouting(_Routing):
     r"""Each row is trained by the ``top_k`` experts that its gate ranks first.
 
     Noise in the ranking lets experts see rows that they would not get otherwise (noisy
-    top-k, Shazeer et al. 2017); it is drawn only where candidate sets are renewed, and its
-    size halves with every renewal.
+    top-k, Shazeer et al. 2017); it is drawn only where candidate sets are renewed, its size
+    halves with every renewal, and from the fourth choice on there is none.
 
     Parameters
     ----------
     warm_up : int, default=0
         Iterations at first in which every expert is trained on all rows.
-    renew_every : int, default=5
+    renew_every : int, default=3
         Iterations between renewals of the candidate sets.
     noise : float, default=0.5
         Standard deviation of the Gaussian noise in the first choice of candidates, in
@@ -253,11 +284,11 @@ class ExpertRouting(_Routing):
     ----------
     warm_up : int, default=0
         Iterations at first in which every expert is trained on all rows.
-    renew_every : int, default=5
+    renew_every : int, default=3
         Iterations between renewals of the candidate sets.
     noise : float, default=0.5
         Standard deviation of the Gaussian noise in the first choice of candidates, in
-        units of ``log_gate``; it halves with every renewal.
+        units of ``log_gate``; it halves with every renewal, and ends with the third choice.
 
     References
     ----------

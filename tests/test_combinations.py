@@ -15,6 +15,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
+from skmoe.balance import BalancePenalty
 from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import HierarchicalGate, MLPGate, SoftmaxGate
 from skmoe.likelihoods import GaussianWithNoise
@@ -243,8 +244,9 @@ def test_routed_training(task, experts, routing):
     for name, gate in GATES.items():
         for top_k, (weight, cross_fit) in zip((1, 2), WEIGHTS.values()):
             model, y = make(task, experts, gate=gate, cross_fit=cross_fit)
-            model.set_params(routing=routing, top_k=top_k)
-            message = expected_error(name, experts, "auto", "dense", y)
+            solver = "gradient" if experts in LINEAR and top_k == 2 else "auto"
+            model.set_params(routing=routing, top_k=top_k, solver=solver)
+            message = expected_error(name, experts, solver, "dense", y)
             if message is None:
                 check(model.fit(DENSE, y, sample_weight=weight), DENSE, y)
             else:
@@ -268,3 +270,17 @@ def test_combination_with_other_solvers(experts, task, X):
             else:
                 with pytest.raises((TypeError, ValueError), match=message):
                     model.fit(rows, y, sample_weight=WEIGHT)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_balanced_training_by_gradients(task):
+    for experts in LINEAR:
+        for name, gate in GATES.items():
+            model, y = make(task, experts, gate=gate, solver="gradient")
+            model.set_params(load_balance=BalancePenalty(1.0))
+            message = expected_error(name, experts, "gradient", "dense", y)
+            if message is None:
+                check(model.fit(DENSE, y), DENSE, y)
+            else:
+                with pytest.raises((TypeError, ValueError), match=message):
+                    model.fit(DENSE, y)

@@ -54,6 +54,7 @@ LAYERS = {
     "_predictor": 2,
     "_gate_step": 2,
     "_routed": 2,
+    "_routed_joint": 2,
     "_revival": 2,
     "_sweep": 2,
     "_whole": 2,

@@ -155,10 +155,23 @@ class SoftmaxGate(BaseEstimator):
         -------
         ndarray of shape (n_samples, n_experts)
         """
-        check_is_fitted(self)
-        logits = self._design(X).dot(self._coef)
+        logits = self.logits(X)
         get_ops().log_softmax(logits, logits)
         return logits
+
+    def logits(self, X):
+        """Gating logits: `log_proba` before rows are normalised.
+
+        Parameters
+        ----------
+        X : ndarray, CSR matrix or view, of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_experts)
+        """
+        check_is_fitted(self)
+        return self._design(X).dot(self._coef)
 
     def resumed(self, view):
         """A copy with the same coefficients for features of another fit."""
