@@ -59,9 +59,12 @@ def draw(found, path):
         if label in ("0.3", "30"):  # where another one is
             continue
         label = {"1": "0.3, 1", "10": "10, 30"}.get(label, label)
-        axes.annotate(label, (load, held_out), xytext=(8, -4), textcoords="offset points")
+        axes.annotate(label, (load, held_out), xytext=(6, 6), textcoords="offset points")
     axes.set(
-        xlim=(0.8, 4.8), xlabel="largest load / mean load", ylabel="held-out log-likelihood per row"
+        xlim=(0.8, 4.8),
+        ylim=(0.38, 0.86),
+        xlabel="largest load / mean load",
+        ylabel="held-out log-likelihood per row",
     )
     axes.legend(loc="lower left")
     figure.savefig(path, dpi=120)
