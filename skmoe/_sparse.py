@@ -71,7 +71,8 @@ class RoutedTrainer:
         """Train the parts of a mixture; arguments as of a solver."""
         train, options = fit_routed, {}
         if isinstance(self.solver, Gradient):
-            train, options = fit_routed_joint, self.solver.get_params()
+            names = ("warm_up", "renew_every", "memory")
+            train, options = fit_routed_joint, {name: getattr(self.solver, name) for name in names}
         return train(
             data,
             parts,
@@ -114,9 +115,10 @@ def check_solver(estimator, solver, plan, gate):
             )
     if estimator.routing is None:
         return
+    _refuse_moves(estimator, solver)
     if isinstance(solver, EM):
-        _refuse_moves(estimator, solver)
-    elif getattr(plan.linear, "l1_ratio", 0.0) > 0.0 or getattr(gate, "has_l1", False):
+        return
+    if getattr(plan.linear, "l1_ratio", 0.0) > 0.0 or getattr(gate, "has_l1", False):
         raise ValueError(
             f"solver={estimator.solver!r} does not train with an L1 penalty and "
             f"routing={estimator.routing!r}; set l1_ratio=0, or routing to None."
@@ -124,7 +126,7 @@ def check_solver(estimator, solver, plan, gate):
 
 
 def _refuse_moves(estimator, solver):
-    """Raise for options of EM that routed training does not have."""
+    """Raise for options of solvers that routed training does not have."""
     options = ("e_step", "temperature", "revive", "polish")
     plain = EM()
     for name in options:

@@ -22,6 +22,7 @@ from skmoe.balance import BalanceBias, BalancePenalty
 from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate
 from skmoe.routing import Candidates, ExpertRouting, TokenRouting, route_rows, top_k_route
+from skmoe.solvers import Gradient
 
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -317,6 +318,10 @@ def test_sparse_rows_and_frames_reach_routed_experts():
         ({"routing": "tokens", "top_k": 1}, "'routing' parameter"),
         ({"load_balance": 0.1}, "'load_balance' parameter"),
         ({"routing": "token", "top_k": 1, "solver": "minibatch"}, "use another solver"),
+        (
+            {"routing": "token", "top_k": 1, "solver": Gradient(revive=True)},
+            "leave revive at False",
+        ),
         ({"load_balance": BalancePenalty(), "solver": "minibatch"}, "use another solver"),
         (
             {
