@@ -9,6 +9,8 @@ from ._jit import kernel
 _ROOT_HALF = math.sqrt(0.5)
 _DENSITY = 1.0 / math.sqrt(2.0 * math.pi)
 _MAX_STEPS = 200
+# Below this density a step would overflow; the bracket is halved instead.
+_SMALL = 1e-200
 
 
 @kernel
@@ -53,8 +55,10 @@ def normal_mixture_quantile(weights, loc, scale, levels, normal, out):
                     low = y
                 else:
                     high = y
-                step = missing / density if density > 0.0 else np.inf
-                bend = 1.0 + 0.5 * step * slope / density if density > 0.0 else 1.0
+                step, bend = np.inf, 1.0
+                if density > _SMALL:
+                    step = missing / density
+                    bend = 1.0 + 0.5 * step * (slope / density)
                 if 0.5 < bend < 2.0:
                     step = step / bend
                 if missing == 0.0 or high - low <= least or abs(step) <= least:
