@@ -53,7 +53,8 @@ class FlatSteps:
         self.data, self.parts = data, parts
         self._state = _Adam(parts.flat().size)
         self._decayed = _slopes(parts)
-        self._gathers = can_gather(data, parts)
+        # Sweeps over dense rows gather them as they read them.
+        self._gathers = can_sweep(data, parts) and not (data.X.is_sparse or data.gate_X.is_sparse)
 
     def turn(self, data):
         """Go on with other rows, or None."""
@@ -90,7 +91,7 @@ class FlatSteps:
         weight : float
             Of the batch.
         """
-        batch = batch_of(self.data, rows, self._gathers)
+        batch = self.data.on(rows, gather=self._gathers)
         sums = _evaluate(batch, _without(self.parts, dropped), resp)
         whole = _scaled(sums, self.data.total_weight / batch.total_weight)
         gradient = objective_gradient(self.data, self.parts, whole)
@@ -146,7 +147,7 @@ class LazySteps:
 
     def step(self, rows, rate, options, dropped, resp=None):
         """One step; arguments and result as of `FlatSteps.step`."""
-        batch, expert_columns, gate_columns = self._touched(on_rows(self.data, rows))
+        batch, expert_columns, gate_columns = self._touched(self.data.on(rows))
         parts = self._at(batch, expert_columns, gate_columns)
         sums = _evaluate(batch, _without(parts, dropped), resp)
         total = batch.total_weight
@@ -233,60 +234,6 @@ class _Columns:
             (self.n_steps, rate, decay, *_MEMORY),
             self.coef,
         )
-
-
-def on_rows(data, rows):
-    """The same fit on some rows.
-
-    Parameters
-    ----------
-    data : FitData
-        With a view for the experts.
-    rows : ndarray of int
-
-    Returns
-    -------
-    FitData
-    """
-    views = {id(data.X): data.X.on(data.X.X[rows])}
-    for view in (data.gate_X, data.start_X):
-        if view is not None and id(view) not in views:
-            views[id(view)] = view.on(view.X[rows])
-    return replace(
-        data,
-        gate_X=views[id(data.gate_X)],
-        X=views[id(data.X)],
-        start_X=None if data.start_X is None else views[id(data.start_X)],
-        y=data.y[rows],
-        weight=data.weight[rows],
-        folds=None,
-        n_threads=1,
-        all_weight=None,
-    )
-
-
-def can_gather(data, parts):
-    """Whether sweeps over batches may gather their rows as they read them."""
-    return can_sweep(data, parts) and not (data.X.is_sparse or data.gate_X.is_sparse)
-
-
-def batch_of(data, rows, gathers):
-    """As `on_rows`, for one sweep; features are not copied where it ``gathers`` rows."""
-    if not gathers:
-        return on_rows(data, rows)
-    X = data.X.picked(rows)
-    shared = data.gate_X.same_columns(data.X)
-    return replace(
-        data,
-        gate_X=X if shared else data.gate_X.picked(rows),
-        X=X,
-        start_X=None,
-        y=data.y[rows],
-        weight=data.weight[rows],
-        folds=None,
-        n_threads=1,
-        all_weight=None,
-    )
 
 
 def mean_loglik(data, parts):

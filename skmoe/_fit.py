@@ -3,10 +3,13 @@
 import copy
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+from sklearn.utils import _safe_indexing
+
+from ._design import Design
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,36 @@ class FitData:
     all_weight: float | None = None
     candidates: np.ndarray | None = None
 
+    def on(self, rows, *, gather=False):
+        """The same fit on some rows, without folds; scales stay those of all rows.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+        gather : bool, default=False
+            Whether sweeps gather the rows of dense views as they read them; otherwise
+            they are copied.
+
+        Returns
+        -------
+        FitData
+        """
+        taken = {id(None): None}
+        for X in (self.gate_X, self.X, self.start_X):
+            if id(X) not in taken:
+                taken[id(X)] = _take(X, rows, gather)
+        return replace(
+            self,
+            gate_X=taken[id(self.gate_X)],
+            X=taken[id(self.X)],
+            start_X=taken[id(self.start_X)],
+            y=self.y[rows],
+            weight=self.weight[rows],
+            folds=None,
+            all_weight=None,
+            candidates=None if self.candidates is None else self.candidates[rows],
+        )
+
     def within(self, log_lik):
         """Log-likelihoods (n, K), minus infinity for experts that are no candidates."""
         if self.candidates is None:
@@ -72,6 +105,12 @@ class FitData:
     def log_unit(self):
         """What measuring y in units of its scale adds to the log-likelihood of a row."""
         return 0.0 if self.y_scale is None else float(np.log(self.y_scale).sum())
+
+
+def _take(X, rows, gather):
+    if not isinstance(X, Design):
+        return _safe_indexing(X, rows)
+    return X.picked(rows) if gather else X.on(X.X[rows])
 
 
 @dataclass

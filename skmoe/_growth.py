@@ -7,7 +7,7 @@ from sklearn.base import is_classifier
 
 from ._criteria import countable
 from ._fit import Monitor, Parts
-from ._selection import HeldOut, choose, grown_path, in_sample, out_of_fold, surrogate_path
+from ._selection import HeldOut, choose, full_path, in_sample, out_of_fold, surrogate_path
 from ._starts import can_grow, linear_parts, resume, run
 from ._sweep import single_blas
 from ._training import AUTO_FOLDS
@@ -126,7 +126,7 @@ def _linear_path(data, plan, gate, likelihood, solver, criterion, rng):
             return run(solver.fit, data, make_parts(resp.shape[1]), monitor, resp)
 
         if can_grow(data, gate, plan.linear):
-            return grown_path(data, make_parts, solver.fit)
+            return full_path(data, make_parts, solver.fit)
         return surrogate_path(data, likelihood, fit_from)
 
     held_out = None

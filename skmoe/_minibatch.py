@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ._adam import mean_loglik, on_rows, start_steps
+from ._adam import mean_loglik, start_steps
 from ._fit import make_result, objective_value
 
 # From so many rows on, runs of so many neighbours are shuffled in the place of single rows.
@@ -166,7 +166,7 @@ def fit_minibatch(data, parts, monitor, resp, options):
     rows, validation = np.arange(len(data.weight)), None
     if options.early_stopping:
         rows, held_out = split_rows(data, options.validation_fraction, rng)
-        validation = on_rows(data, held_out)
+        validation = data.on(held_out)
     n_epochs = min(options.n_epochs, monitor.max_iter)
     course = _Course(steps, options, rows, n_epochs)
     best, still, kept = -np.inf, 0, None

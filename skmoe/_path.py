@@ -1,5 +1,7 @@
 """The grown path: from one expert to K by splitting the expert that gains most."""
 
+from itertools import islice
+
 import numpy as np
 import scipy.special
 
@@ -35,38 +37,58 @@ def grow(data, make_parts, n_experts, fit=fit_em):
 
     Parameters
     ----------
-    data : FitData
-        With views for gate and experts.
-    make_parts : callable
-        ``make_parts(n_experts) -> Parts``, started, with an unfitted gate.
+    data, make_parts, fit :
+        As in `grown_path`.
     n_experts : int
-    fit : callable, default=fit_em
-        Trainer of the stages: ``fit(data, parts, monitor, resp) -> FitResult``.
 
     Returns
     -------
     FitResult
         With responsibilities.
     """
-    ones = np.ones((len(data.y), 1))
-    result = _stage(data, make_parts(1), ones, fit)
-    for k in range(2, n_experts + 1):
-        result = _best_split(data, make_parts(k), result, fit)
-    return result
+    path = grown_path(data, make_parts, fit, tol=_STAGE_TOL, max_iter=_STAGE_ITER)
+    return next(islice(path, n_experts - 1, None))
 
 
-def _stage(data, parts, resp, fit):
-    return fit(data, parts, Monitor(_STAGE_TOL, _STAGE_ITER), resp)
+def grown_path(data, make_parts, fit, *, tol, max_iter, every=False):
+    """Fits of one expert, two experts, and so on, each split from the one before.
+
+    Parameters
+    ----------
+    data : FitData
+        With views for gate and experts.
+    make_parts : callable
+        ``make_parts(n_experts) -> Parts``, started, with an unfitted gate.
+    fit : callable
+        Trainer of the stages: ``fit(data, parts, monitor, resp) -> FitResult``.
+    tol, max_iter :
+        Of the monitor of a stage.
+    every : bool, default=False
+        Whether all promising splits are tried, not only until one helps.
+
+    Yields
+    ------
+    FitResult
+    """
+
+    def stage(parts, resp):
+        return fit(data, parts, Monitor(tol, max_iter), resp)
+
+    n_experts, result = 1, stage(make_parts(1), np.ones((len(data.y), 1)))
+    while True:
+        yield result
+        n_experts += 1
+        result = _best_split(data, make_parts(n_experts), result, stage, every)
 
 
-def _best_split(data, parts, parent, fit, every=False):
+def _best_split(data, parts, parent, stage, every):
     """Fit the most promising splits until one ends above its parent, or every one of them."""
     kept = Parts(parent.gate, parent.experts, parent.likelihood)
     resp, _ = posterior(data, kept)
     best = None
     for expert, direction, threshold in splits_by_gain(data, kept, resp)[:_MAX_TRIES]:
         right = data.gate_X.dot(direction[:, None])[:, 0] > threshold
-        result = _stage(data, parts, _split(resp, expert, right), fit)
+        result = stage(parts, _split(resp, expert, right))
         if best is None or result.objective > best.objective:
             best = result
         if best.objective > parent.objective and not every:
@@ -74,7 +96,7 @@ def _best_split(data, parts, parent, fit, every=False):
     if best is None:  # nothing can be cut: two halves of the heaviest expert
         heaviest = int(np.argmax(data.weight @ resp))
         halves = np.arange(len(resp)) % 2 == 0
-        best = _stage(data, parts, _split(resp, heaviest, halves), fit)
+        best = stage(parts, _split(resp, heaviest, halves))
     return best
 
 

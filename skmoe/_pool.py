@@ -106,17 +106,6 @@ def has_strength(gate):
     return hasattr(gate, "block_coef") and hasattr(gate, "alpha") and not gate.has_l1
 
 
-def _rows_of(data, rows):
-    return replace(
-        data,
-        gate_X=data.gate_X.on(data.gate_X.X[rows]),
-        X=None,
-        y=data.y[rows],
-        weight=data.weight[rows],
-        folds=None,
-    )
-
-
 def _scores(data, parts, pred, loss, alphas, n_folds, tol):
     """Mean held-out score of each strength, by strength; higher is better."""
     alphas = sorted(alphas, reverse=True)
@@ -124,8 +113,9 @@ def _scores(data, parts, pred, loss, alphas, n_folds, tol):
     if len(alphas) == 1 or n_folds < 2:
         return dict.fromkeys(alphas[:1], 0.0)
     totals = dict.fromkeys(alphas, 0.0)
+    data = replace(data, X=None)  # the gate needs no rows of the experts
     for train, test in KFold(n_folds, shuffle=True, random_state=0).split(pred):
-        seen, unseen = _rows_of(data, train), _rows_of(data, test)
+        seen, unseen = data.on(train), data.on(test)
         state = parts
         for alpha in alphas:
             state = _fit_gate(seen, state, pred[train], loss, [alpha], alpha, tol, None)

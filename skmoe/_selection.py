@@ -1,17 +1,13 @@
 """How many experts: fits along a grown path, and the number that a criterion prefers."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
-from sklearn.utils import _safe_indexing
 
 from ._criteria import confusion, count_parameters, countable, criteria
-from ._design import Design
-from ._fit import Monitor, Parts, objective_value
+from ._fit import Parts, objective_value
 from ._gate_step import evidence
 from ._joint import fit_joint
-from ._path import _best_split, posterior
+from ._path import grown_path, posterior
 from ._starts import resume, surrogate
 
 # A criterion compares fits: stages go on for longer than those of a mere start, or else
@@ -23,33 +19,11 @@ _FEW_ROWS = 1000
 COLUMNS = ["objective", "log_likelihood", "n_parameters", "aic", "bic", "bicc", "icl", "cv"]
 
 
-def grown_path(data, make_parts, fit):
-    """Fits of one expert, two experts, and so on, each split from the one before.
-
-    Parameters
-    ----------
-    data : FitData
-        With views for gate and experts.
-    make_parts : callable
-        ``make_parts(n_experts) -> Parts``, started, with an unfitted gate.
-    fit : callable
-        ``fit(data, parts, monitor, resp) -> FitResult``.
-
-    Yields
-    ------
-    FitResult
-    """
-
-    def stage(data, parts, monitor, resp):
-        return fit(data, parts, Monitor(STAGE_TOL, STAGE_ITER, monitor.patience), resp)
-
-    n_experts, ones = 1, np.ones((len(data.y), 1))
+def full_path(data, make_parts, fit):
+    """The grown path of fits that are compared; arguments as in `_path.grown_path`."""
     every = len(data.y) <= _FEW_ROWS
-    result = stage(data, make_parts(1), Monitor(STAGE_TOL, STAGE_ITER), ones)
-    while True:
-        yield result
-        n_experts += 1
-        result = _best_split(data, make_parts(n_experts), result, stage, every)
+    options = {"tol": STAGE_TOL, "max_iter": STAGE_ITER, "every": every}
+    return grown_path(data, make_parts, fit, **options)
 
 
 def surrogate_path(data, likelihood, fit_from):
@@ -68,7 +42,7 @@ def surrogate_path(data, likelihood, fit_from):
         With one expert, two experts, and so on.
     """
     linear, make_parts = surrogate(data, likelihood)
-    for result in grown_path(linear, make_parts, fit_joint):
+    for result in full_path(linear, make_parts, fit_joint):
         yield fit_from(resume(linear, result)[1])
 
 
@@ -115,9 +89,7 @@ class HeldOut:
 
     def __init__(self, data, folds, make_path):
         self._weight = np.concatenate([data.weight[test] for _, test in folds])
-        self._paths = [
-            (make_path(rows_of(data, train)), rows_of(data, test)) for train, test in folds
-        ]
+        self._paths = [(make_path(data.on(train)), data.on(test)) for train, test in folds]
 
     def __call__(self):
         """Log-likelihood of every row at the next number of experts, by fold: (n,)."""
@@ -136,19 +108,6 @@ class HeldOut:
         """Standard error of the mean of a difference (n,) between two calls."""
         spread = self._weight @ np.square(gain - self.mean(gain)) / self._weight.sum()
         return float(np.sqrt(spread / self._weight.sum()))
-
-
-def rows_of(data, rows):
-    """Some rows of the data of a fit; scales stay those of all rows."""
-    gate_X = _take(data.gate_X, rows)
-    X = gate_X if data.X is data.gate_X else _take(data.X, rows)
-    start_X = gate_X if data.start_X is data.gate_X else _take(data.start_X, rows)
-    some = {"y": data.y[rows], "weight": data.weight[rows], "folds": None}
-    return replace(data, gate_X=gate_X, X=X, start_X=start_X, **some)
-
-
-def _take(X, rows):
-    return X.on(X.X[rows]) if isinstance(X, Design) else _safe_indexing(X, rows)
 
 
 def choose(path, judge, criterion, most, patience, held_out=None):

@@ -4,9 +4,7 @@ import copy
 from dataclasses import replace
 
 import numpy as np
-from sklearn.utils import _safe_indexing
 
-from ._design import Design
 from ._em import load
 from ._fit import (
     FitResult,
@@ -115,14 +113,7 @@ def best_start(data, parts, fixed, free, starts):
         Responsibilities of all rows there.
     """
     rows = thinned(len(data.y), _TRIAL_ROWS)
-    view = data.gate_X
-    few = replace(
-        data,
-        gate_X=view.on(view.X[rows]) if isinstance(view, Design) else _safe_indexing(view, rows),
-        X=data.X.on(data.X.X[rows]),
-        y=data.y[rows],
-        weight=data.weight[rows],
-    )
+    few = data.on(rows)
     runs = []
     for resp in starts:
         monitor = Monitor(_TRIAL_TOL, _TRIAL_ITER, patience=2)
@@ -131,7 +122,7 @@ def best_start(data, parts, fixed, free, starts):
     log_lik = fixed.copy()
     log_lik[:, free] = best.likelihood.log_lik(data.y, best.experts.predict(data.X))
     resp, loglik = np.empty_like(log_lik), np.empty(len(log_lik))
-    get_ops().e_step(best.gate.log_proba(view), log_lik, resp, loglik)
+    get_ops().e_step(best.gate.log_proba(data.gate_X), log_lik, resp, loglik)
     return Parts(best.gate, best.experts, best.likelihood), resp
 
 

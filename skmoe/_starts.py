@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from ._adam import on_rows
 from ._design import Design
 from ._em import fit_em, require
 from ._failures import ExpertsFailed, keep_survivors
@@ -269,7 +268,7 @@ def minibatch_start(data, make_parts, n_experts, kinds, given, rng):
         start = random_start(data.gate_X, data.weight, n_experts, rng) if given is None else given
         return parts, start
     rows = thinned(len(data.weight), _SAMPLE_ROWS)
-    sample = on_rows(data, rows)
+    sample = data.on(rows)
 
     def sample_parts(n):
         return make_parts(n, sample)

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from ._adam import on_rows
 from ._sweep import Sums, Sweeper
 
 # An expert without rows is taken to have this part of an equal share.
@@ -67,7 +66,7 @@ class StepwiseSteps:
 
         ``rate`` is the share of the batch in the statistics.
         """
-        batch = on_rows(self.data, rows)
+        batch = self.data.on(rows)
         found = Sweeper(batch)(self.parts, resp=resp, grams=True)
         fresh = _times(found, 1.0 / batch.total_weight)
         past = self._as_if(fresh) if self.sums is None else self.sums
