@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe._adam import FlatSteps, LazySteps, batch_of, on_rows
+from skmoe._adam import FlatSteps, LazySteps
 from skmoe._design import Design
 from skmoe._fit import FitData, Parts
 from skmoe._minibatch import shuffled
@@ -237,8 +237,8 @@ def test_rows_are_gathered_as_they_are_read(dtype):
     X[3, 1] = np.nan
     data = make_data(X)
     parts, rows = make_parts(data), np.array([3, 40, 7, 7, 59])
-    found = Sweeper(batch_of(data, rows, True), max_groups=1)(parts, grams=True)
-    plain = Sweeper(on_rows(data, rows))(parts, grams=True)
+    found = Sweeper(data.on(rows, gather=True), max_groups=1)(parts, grams=True)
+    plain = Sweeper(data.on(rows))(parts, grams=True)
     for name in ("gate", "experts", "by_expert", "gram"):
         assert_allclose(getattr(found, name), getattr(plain, name), rtol=1e-12, atol=1e-12)
 
