@@ -17,9 +17,10 @@ from sklearn.utils import check_random_state
 from skmoe import MoERegressor
 from skmoe._adam import FlatSteps, LazySteps, mean_loglik, start_steps
 from skmoe._design import Design
-from skmoe._fit import FitData, Monitor
+from skmoe._fit import FitData
 from skmoe._joint import fit_joint
 from skmoe._minibatch import _Course
+from skmoe._monitor import Monitor
 from skmoe._path import posterior
 from skmoe._starts import linear_parts, minibatch_start
 from skmoe._sweep import single_blas

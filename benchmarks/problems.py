@@ -7,8 +7,9 @@ import numpy as np
 
 from skmoe._design import Design
 from skmoe._em import fit_em
-from skmoe._fit import FitData, Monitor, Parts
+from skmoe._fit import FitData, Parts
 from skmoe._init import kmeans_start
+from skmoe._monitor import Monitor
 from skmoe._path import posterior
 from skmoe._starts import one_expert_variance
 from skmoe.experts import LinearExpert

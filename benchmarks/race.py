@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from problems import new_parts
 
-from skmoe._fit import Monitor
+from skmoe._monitor import Monitor
 
 
 @dataclass

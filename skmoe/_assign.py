@@ -3,7 +3,8 @@
 import numpy as np
 
 from ._em import fit_em
-from ._fit import Monitor, Parts
+from ._fit import Parts
+from ._monitor import Monitor
 
 
 def hard(resp):

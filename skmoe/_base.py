@@ -16,11 +16,12 @@ from ._combine import RULES, check_combine
 from ._comparison import InformationCriteria
 from ._criteria import count_parameters
 from ._door import enter
-from ._fit import Interrupted, Parts, joined_history
+from ._fit import Parts, joined_history
 from ._gating import gate_accepts, resolve_gate
 from ._growth import ChoosesExperts
 from ._health import fingerprint
 from ._life import ExpertLife
+from ._monitor import Interrupted
 from ._online import OnlineLearning
 from ._picture import visual_block
 from ._predict import MixturePredictions

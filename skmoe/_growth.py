@@ -6,7 +6,8 @@ from dataclasses import replace
 from sklearn.base import is_classifier
 
 from ._criteria import countable
-from ._fit import Monitor, Parts
+from ._fit import Parts
+from ._monitor import Monitor
 from ._selection import HeldOut, choose, full_path, in_sample, out_of_fold, surrogate_path
 from ._starts import can_grow, linear_parts, resume, run
 from ._sweep import single_blas

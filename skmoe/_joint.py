@@ -5,9 +5,10 @@ import copy
 import numpy as np
 
 from ._em import fit_em, is_additive, require
-from ._fit import Monitor, Parts, make_result, objective_value
+from ._fit import Parts, make_result, objective_value
 from ._information import Information
 from ._lbfgs import minimize
+from ._monitor import Monitor
 from ._owlqn import minimize_l1
 from ._precondition import gram_preconditioner
 from ._sweep import Sweeper, can_sweep, is_linear

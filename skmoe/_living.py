@@ -16,8 +16,9 @@ from ._door import check_lengths, same_columns
 from ._em import load
 from ._failures import SelectedGate, own_gate, select_gate
 from ._features import start_numbers
-from ._fit import FitData, Monitor, Parts, joined_history, objective_value
+from ._fit import FitData, Parts, joined_history, objective_value
 from ._health import fingerprint
+from ._monitor import Monitor
 from ._path import posterior
 from ._solving import all_frozen
 from ._some import best_start, fit_some, linear_stand_in

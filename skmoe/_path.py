@@ -7,8 +7,9 @@ import scipy.special
 
 from ._design import Design
 from ._em import fit_em
-from ._fit import Monitor, Parts, left_to_experts
+from ._fit import Parts, left_to_experts
 from ._init import thinned
+from ._monitor import Monitor
 from ._ops import get_ops
 
 # Rows and columns that candidate splits are judged on.

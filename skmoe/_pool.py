@@ -8,15 +8,9 @@ from sklearn.model_selection import KFold
 
 from ._em import fit_em, load, require
 from ._failures import ExpertsFailed, keep_survivors
-from ._fit import (
-    Monitor,
-    Parts,
-    left_to_experts,
-    make_result,
-    objective_value,
-    update_experts,
-)
+from ._fit import Parts, left_to_experts, make_result, objective_value, update_experts
 from ._lbfgs import minimize
+from ._monitor import Monitor
 from ._ops import get_ops
 from ._precondition import gram_preconditioner
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from ._design import Design
 from ._failures import share
-from ._fit import Monitor, Parts
+from ._fit import Parts
+from ._monitor import Monitor
 from ._path import posterior, splits_by_gain
 
 # An expert is dead below this fraction of an equal share, for so many iterations.

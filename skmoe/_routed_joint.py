@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ._fit import Monitor, Parts, make_result
+from ._fit import Parts, make_result
 from ._gate_step import gate_step
 from ._joint import fit_joint
+from ._monitor import Monitor
 from ._routed import MAX_FRUITLESS, SETTLED, Chooser, share_changed
 from ._whole import responsibilities
 

@@ -6,16 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from ._em import load
-from ._fit import (
-    FitResult,
-    Monitor,
-    Parts,
-    left_to_experts,
-    objective_value,
-    update_experts,
-)
+from ._fit import FitResult, Parts, left_to_experts, objective_value, update_experts
 from ._gate_step import improve_gate, refit_gate
 from ._init import thinned
+from ._monitor import Monitor
 from ._ops import get_ops
 from ._path import splits_by_gain
 from .experts.linear import LinearExpert

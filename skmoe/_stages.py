@@ -9,8 +9,9 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from ._design import Design
 from ._em import load
 from ._failures import ExpertsFailed, keep_survivors
-from ._fit import FitResult, Monitor, Parts, joined_history, update_experts
+from ._fit import FitResult, Parts, joined_history, update_experts
 from ._gate_step import gate_step, objective_of_rows
+from ._monitor import Monitor
 from ._ops import get_ops
 from ._pool import descend, has_strength, log_loss
 

@@ -8,10 +8,11 @@ import numpy as np
 from ._design import Design
 from ._em import fit_em, require
 from ._failures import ExpertsFailed, keep_survivors
-from ._fit import Interrupted, Monitor, Parts
+from ._fit import Parts
 from ._gate_step import refit_gate
 from ._init import kmeans_start, random_start, thinned
 from ._joint import fit_joint
+from ._monitor import Interrupted, Monitor
 from ._path import grow, posterior
 from ._precondition import fits_gram
 from ._sweep import is_linear

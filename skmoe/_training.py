@@ -7,8 +7,9 @@ from joblib import effective_n_jobs
 
 from ._design import Design
 from ._em import fit_em
-from ._fit import FitData, Interrupted, Monitor, Parts
+from ._fit import FitData, Parts
 from ._health import target_sum
+from ._monitor import Interrupted, Monitor
 from ._path import posterior
 from ._solving import all_frozen
 from ._starts import (

@@ -5,7 +5,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from skmoe._design import Design
-from skmoe._fit import FitData, Monitor, Parts
+from skmoe._fit import FitData, Parts
+from skmoe._monitor import Monitor
 from skmoe._starts import one_expert_variance
 from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate

@@ -19,7 +19,7 @@ from problems import (
 )
 
 from skmoe._em import fit_em
-from skmoe._fit import Monitor
+from skmoe._monitor import Monitor
 from skmoe.likelihoods import Gaussian
 
 N_ITER = 12

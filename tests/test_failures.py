@@ -18,7 +18,8 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from skmoe import MoEClassifier, MoERegressor
 from skmoe._em import fit_em
 from skmoe._failures import SelectedGate, predict_surviving
-from skmoe._fit import FitData, Monitor, Parts
+from skmoe._fit import FitData, Parts
+from skmoe._monitor import Monitor
 from skmoe.experts.estimators import EstimatorExperts
 from skmoe.gates import SoftmaxGate
 from skmoe.likelihoods import Gaussian

@@ -27,7 +27,8 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe._em import fit_em, is_additive
-from skmoe._fit import Monitor, Parts
+from skmoe._fit import Parts
+from skmoe._monitor import Monitor
 from skmoe._path import posterior
 from skmoe._starts import fit_from_starts
 from skmoe._sweep import Sweeper

@@ -21,8 +21,9 @@ from sklearn.linear_model import Ridge
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe._em import fit_em
-from skmoe._fit import Monitor, Parts
+from skmoe._fit import Parts
 from skmoe._joint import fit_joint, objective_gradient
+from skmoe._monitor import Monitor
 from skmoe._path import posterior
 from skmoe._whole import WholeEvaluator
 from skmoe.gates import HierarchicalGate, SoftmaxGate

@@ -13,9 +13,10 @@ from problems import (
 )
 
 from skmoe._em import fit_em
-from skmoe._fit import Monitor, Parts
+from skmoe._fit import Parts
 from skmoe._information import Information
 from skmoe._joint import objective_gradient
+from skmoe._monitor import Monitor
 from skmoe._sweep import Sweeper
 
 CASES = [("regression", {}), ("regression", {"n_outputs": 2}), ("classification", {})]

@@ -7,7 +7,7 @@ from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.validation import check_is_fitted
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe._fit import Monitor
+from skmoe._monitor import Monitor
 from skmoe.datasets import make_moe_classification, make_moe_regression
 from skmoe.solvers import EM, Gradient, Minibatch
 

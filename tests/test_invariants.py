@@ -18,7 +18,7 @@ from problems import (
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe._em import fit_em
-from skmoe._fit import Monitor
+from skmoe._monitor import Monitor
 from skmoe._ops import get_ops
 from skmoe.experts import LinearExpert
 from skmoe.likelihoods import Gaussian

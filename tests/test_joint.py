@@ -21,8 +21,9 @@ from problems import (
 )
 
 from skmoe._em import fit_em
-from skmoe._fit import Monitor, Parts
+from skmoe._fit import Parts
 from skmoe._joint import fit_joint, objective_gradient
+from skmoe._monitor import Monitor
 from skmoe._sweep import Sweeper
 from skmoe.likelihoods import Gaussian
 

@@ -23,6 +23,7 @@ LAYERS = {
     "_failures": 1,
     "_fit": 1,
     "_lbfgs": 1,
+    "_monitor": 1,
     "_network": 1,
     "_owlqn": 1,
     "_penalty": 1,

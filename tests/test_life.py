@@ -15,7 +15,8 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe._fit import FitData, Monitor, Parts
+from skmoe._fit import FitData, Parts
+from skmoe._monitor import Monitor
 from skmoe._some import fit_some
 from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from skmoe._fit import Monitor
+from skmoe._monitor import Monitor
 
 
 def fed(values, **params):

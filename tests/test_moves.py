@@ -9,7 +9,8 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor, _em
 from skmoe._assign import Cooling, Stochastic, hard
-from skmoe._fit import Monitor, objective_value
+from skmoe._fit import objective_value
+from skmoe._monitor import Monitor
 from skmoe.datasets import make_moe_regression
 from skmoe.likelihoods import GaussianWithNoise
 from skmoe.solvers import EM, Gradient

@@ -21,8 +21,9 @@ from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import MoERegressor
 from skmoe._em import fit_em
-from skmoe._fit import Monitor, Parts, objective_value
+from skmoe._fit import Parts, objective_value
 from skmoe._joint import fit_joint, objective_gradient
+from skmoe._monitor import Monitor
 from skmoe._ops import get_ops
 from skmoe._sweep import Sweeper
 from skmoe._whole import WholeEvaluator

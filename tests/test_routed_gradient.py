@@ -10,8 +10,9 @@ from test_routing import FixedRouting
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe._em import fit_em
-from skmoe._fit import Monitor, Parts, objective_value
+from skmoe._fit import Parts, objective_value
 from skmoe._joint import fit_joint, objective_gradient
+from skmoe._monitor import Monitor
 from skmoe._routed import fit_routed
 from skmoe._routed_joint import fit_routed_joint
 from skmoe._whole import WholeEvaluator

@@ -16,7 +16,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe._em import fit_em
-from skmoe._fit import Monitor
+from skmoe._monitor import Monitor
 from skmoe._routed import fit_routed
 from skmoe.balance import BalanceBias, BalancePenalty
 from skmoe.experts import LinearExpert

@@ -15,8 +15,8 @@ from problems import (
 
 from skmoe._design import Design
 from skmoe._em import fit_em
-from skmoe._fit import Monitor
 from skmoe._init import from_labels, kmeans_start, principal_splits, random_start, thinned
+from skmoe._monitor import Monitor
 from skmoe._path import grow, posterior
 from skmoe._starts import fit_from_starts, one_expert_variance, start_kinds, surrogate_start
 from skmoe.gates import SoftmaxGate

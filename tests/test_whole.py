@@ -6,8 +6,9 @@ from numpy.testing import assert_allclose
 from problems import StrictMonitor, linear_parts, make_data, responsibilities
 
 from skmoe._em import fit_em
-from skmoe._fit import Monitor, Parts
+from skmoe._fit import Parts
 from skmoe._joint import fit_joint
+from skmoe._monitor import Monitor
 from skmoe._sweep import Sweeper
 from skmoe._whole import WholeEvaluator
 from skmoe.gates import SoftmaxGate
