@@ -7,7 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ._fit import Parts
-from ._joint import objective_gradient
+from ._joint import log_lik_gradient, objective_gradient
 from ._ops import get_ops
 from ._sweep import Sweeper, can_sweep
 from ._whole import WholeEvaluator, require_gradients
@@ -21,9 +21,9 @@ def start_steps(data, parts):
     """Steps for these parts: of touched columns where features are sparse."""
     if not can_sweep(data, parts):
         require_gradients(parts)
-        return FlatSteps(data, parts)
-    sparse = data.X.is_sparse and data.gate_X.is_sparse
-    return LazySteps(data, parts) if sparse else FlatSteps(data, parts)
+    by_column = hasattr(parts.gate, "with_columns") and hasattr(parts.experts, "column_table")
+    sparse = data.X.is_sparse and getattr(data.gate_X, "is_sparse", False)
+    return LazySteps(data, parts) if by_column and sparse else FlatSteps(data, parts)
 
 
 class FlatSteps:
@@ -107,7 +107,8 @@ class FlatSteps:
 
 
 class LazySteps:
-    """Adam over the columns that a batch touches, for a softmax gate and linear experts.
+    """Adam over the columns that a batch touches, for a softmax gate and experts that have
+    parameters by column.
 
     Work and memory traffic of a step are in proportion to the non-zeros of its rows.
     What the ridge penalties and the decay would have done to a column in the steps that
@@ -125,14 +126,9 @@ class LazySteps:
     def __init__(self, data, parts):
         self.data, self.parts = data, parts
         self._shared = data.gate_X.same_columns(data.X)
-        unit = parts.experts.unit()
-        shape = parts.experts.coef.shape
-        self._gate = _Columns(
-            parts.gate.block_coef(), np.full(shape[1], parts.gate.ridge), data.gate_X
-        )
-        self._experts = _Columns(
-            (parts.experts.coef / unit).reshape(shape[0], -1), self._ridge(), data.X
-        )
+        coef = parts.gate.block_coef()
+        self._gate = _Columns(coef, np.full(coef.shape[1], parts.gate.ridge), data.gate_X)
+        self._experts = _Columns(parts.experts.column_table(), self._ridge(), data.X)
         self._likelihood = _Adam(parts.likelihood.flat().size)
 
     def turn(self, data):
@@ -151,15 +147,13 @@ class LazySteps:
         parts = self._at(batch, expert_columns, gate_columns)
         sums = _evaluate(batch, _without(parts, dropped), resp)
         total = batch.total_weight
-        gate = sums.gate / total
-        experts = parts.likelihood.expert_gradient(sums) * parts.experts.unit() / total
+        gate = sums.gate.reshape(len(gate_columns), -1) / total
+        experts = log_lik_gradient(parts, sums).reshape(len(expert_columns), -1) / total
         whole = _scaled(sums, self.data.total_weight / total)
         likelihood = parts.likelihood.flat_gradient(whole) / self.data.total_weight
         shrink = _clipping(options.clip, gate, experts, likelihood)
         self._gate.step(gate_columns, shrink * gate, rate, options.decay)
-        self._experts.step(
-            expert_columns, shrink * experts.reshape(len(experts), -1), rate, options.decay
-        )
+        self._experts.step(expert_columns, shrink * experts, rate, options.decay)
         flat = parts.likelihood.flat()
         self._likelihood.step(shrink * likelihood, rate, np.zeros(flat.size), flat)
         self.parts.likelihood = parts.likelihood.with_flat(flat)
@@ -167,16 +161,14 @@ class LazySteps:
 
     def settle(self):
         """Bring all parameters up to date and return the parts."""
-        parts, unit = self.parts, self.parts.experts.unit()
+        parts = self.parts
         gate = parts.gate.with_columns(self._gate.coef.copy(), self.data.gate_X)
-        experts = self._experts.coef.reshape(parts.experts.coef.shape) * unit
-        return Parts(gate, parts.experts.with_columns(experts, self.data.X), parts.likelihood)
+        experts = parts.experts.with_table(self._experts.coef.copy(), self.data.X)
+        return Parts(gate, experts, parts.likelihood)
 
     def _ridge(self):
-        """Ridge of experts (K * P,) in units of flat parameters, by row of weight one."""
-        experts = self.parts.experts
-        ridge = experts.ridge() * np.square(experts.unit()) / self.data.total_weight
-        return np.tile(ridge, experts.n_experts)
+        """Ridge of a column's parameters, by row of weight one."""
+        return self.parts.experts.column_ridge() / self.data.total_weight
 
     def _touched(self, batch):
         """The batch on its own columns, and which these are for experts and gate."""
@@ -189,11 +181,9 @@ class LazySteps:
     def _at(self, batch, expert_columns, gate_columns):
         """Parts for the columns of a batch."""
         parts = self.parts
-        shape = parts.experts.coef.shape[1:]
-        experts = self._experts.coef[expert_columns].reshape(-1, *shape) * parts.experts.unit()
         return Parts(
             parts.gate.with_columns(self._gate.coef[gate_columns], batch.gate_X),
-            parts.experts.with_columns(experts, batch.X),
+            parts.experts.with_table(self._experts.coef[expert_columns], batch.X),
             parts.likelihood,
         )
 

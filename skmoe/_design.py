@@ -41,19 +41,24 @@ class Design:
         self._gram = None  # (weight, Gram) of the last call of total_gram
 
     @classmethod
-    def standardised(cls, X, weight):
-        """View with weighted mean 0 and variance 1 in each column that varies."""
+    def standardised(cls, X, weight, scaled=True):
+        """View with weighted mean 0 and variance 1 in each column that varies.
+
+        With ``scaled=False`` dense columns are centred only, and sparse ones are as given.
+        """
         if sp.issparse(X):
             X = X.tocsr()
             if not X.has_canonical_format:
                 X = X.copy()
                 X.sum_duplicates()
+            if not scaled:
+                return cls(X, np.zeros(X.shape[1]), np.ones(X.shape[1]))
         mean, variance = weighted_moments(X, weight)
         # What rounding of the values can leave of a constant column.
         negligible = np.square(16.0 * np.finfo(np.float64).eps * mean)
         scale = np.sqrt(np.where(variance > negligible, variance, 1.0))
         center = np.zeros_like(mean) if sp.issparse(X) else mean
-        return cls(X, center, scale)
+        return cls(X, center, scale if scaled else np.ones_like(scale))
 
     def on(self, X):
         """The same columns of other rows."""

@@ -229,12 +229,17 @@ def objective_gradient(data, parts, sums):
     """Gradient of the objective by the flat parameters."""
     total = data.total_weight
     gate = sums.gate.ravel() / total - parts.gate.penalty_gradient().ravel()
-    experts = sums.experts
-    if is_linear(parts.experts):
-        experts = parts.likelihood.expert_gradient(sums)
-    experts = (experts - parts.experts.penalty_gradient()) * parts.experts.unit()
+    penalty = parts.experts.penalty_gradient() * parts.experts.unit()
+    experts = log_lik_gradient(parts, sums) - penalty
     likelihood = parts.likelihood.flat_gradient(sums)
     return np.concatenate([gate, experts.ravel() / total, likelihood / total])
+
+
+def log_lik_gradient(parts, sums):
+    """Gradient of the sum of the log-likelihood by the flat parameters of the experts."""
+    if not is_linear(parts.experts):
+        return sums.experts
+    return parts.likelihood.expert_gradient(sums) * parts.experts.unit()
 
 
 def _block_precondition(data, parts, sums):
@@ -308,8 +313,10 @@ def _diagonal_precondition(data, parts, sums):
     weight = data.weight[:, None] / total
     gate = _gate_diagonal(data, parts, sums, weight)
     curvature = parts.likelihood.pred_curvature(sums) / total
-    diagonal = _expert_diagonal if is_linear(parts.experts) else _rough_diagonal
-    experts = diagonal(data, parts.experts, curvature, weight)
+    if is_linear(parts.experts):
+        experts = _expert_diagonal(data, parts.experts, curvature, weight)
+    else:
+        experts = parts.experts.diagonal(data, curvature)
     likelihood = parts.likelihood.flat_curvature(sums) / total
     diagonal = [gate, experts, likelihood]
     floored = [np.maximum(part, 1e-3 * part.max(initial=0.0) + 1e-300) for part in diagonal]
@@ -323,11 +330,6 @@ def _expert_diagonal(data, experts, curvature, weight):
     if not experts.has_l1:
         squares = squares + experts.ridge() / data.total_weight
     return np.broadcast_to(squares * np.square(experts.unit()), experts.coef.shape)
-
-
-def _rough_diagonal(data, experts, curvature, weight):
-    """Rough diagonal (p,) of the curvature of other experts."""
-    return experts.diagonal(curvature) + experts.alpha / data.total_weight
 
 
 def _gate_diagonal(data, parts, sums, weight):

@@ -90,8 +90,8 @@ def all_frozen(templates):
 def _check_gradient(value, plan, gate):
     if plan.linear is None:
         raise ValueError(
-            f"solver={value!r} trains linear and neural experts only, all from one template "
-            f"(LinearExpert, MLPExpert, Ridge, MLPRegressor ...), but experts are "
+            f"solver={value!r} trains linear, neural and factorised experts only, all from one "
+            f"template (LinearExpert, MLPExpert, FactorExpert, Ridge ...), but experts are "
             f"{', '.join(type(t).__name__ for t in plan.templates)}; use solver='em'."
         )
     if getattr(gate, "early_stopping", False):

@@ -181,17 +181,23 @@ class Stream:
             moments.after(X, data.weight, keep) for moments, X in zip(self.moments, values)
         ]
         gate, columns, *target = self.moments
-        moved = gate.far_from(data.gate_X.center, data.gate_X.scale)
-        moved |= columns.far_from(data.X.center, data.X.scale)
+        scaled = self._scaled()
+        moved = gate.far_from(data.gate_X.center, data.gate_X.scale, scaled[0])
+        moved |= columns.far_from(data.X.center, data.X.scale, scaled[1])
         if target:  # an intercept takes any shift
             moved |= target[0].far_from(target[0].mean, data.y_scale)
         return self._rescaled(data) if moved else data
 
+    def _scaled(self):
+        """Whether the columns of gate and experts are scaled to unit variance."""
+        parts = self.parts
+        return getattr(parts.gate, "standardize", True), parts.experts.standardize
+
     def _rescaled(self, data):
         gate, columns, *target = self.moments
-        shared = data.gate_X is data.X
-        fresh = replace(data, gate_X=gate.view(data.gate_X))
-        fresh = replace(fresh, X=fresh.gate_X if shared else columns.view(data.X))
+        shared, scaled = data.gate_X is data.X, self._scaled()
+        fresh = replace(data, gate_X=gate.view(data.gate_X, scaled[0]))
+        fresh = replace(fresh, X=fresh.gate_X if shared else columns.view(data.X, scaled[1]))
         if target:
             y_scale = np.where(target[0].variance > 0, np.sqrt(target[0].variance), data.y_scale)
             factor = np.square(y_scale / data.y_scale)
@@ -227,15 +233,18 @@ class Moments:
             (1.0 - share) * self.variance + share * variance + share * (1.0 - share) * gap**2,
         )
 
-    def far_from(self, center, scale):
+    def far_from(self, center, scale, scaled=True):
         """Whether a column has moved far from where it was standardised."""
+        if not scaled:
+            scale = np.where(self.variance > 0, np.sqrt(self.variance), scale)
         ratio = np.sqrt(self.variance) / scale
         spread = (ratio > _MOST_FACTOR) | ((ratio < 1.0 / _MOST_FACTOR) & (self.variance > 0))
         return bool((spread | (np.abs(self.mean - center) > scale)).any())
 
-    def view(self, design):
+    def view(self, design, scaled=True):
         """The rows of a view, standardised by these moments."""
-        scale = np.where(self.variance > 0, np.sqrt(self.variance), design.scale)
+        varies = (self.variance > 0) & scaled
+        scale = np.where(varies, np.sqrt(self.variance), design.scale)
         return Design(design.X, self.mean, scale)
 
 

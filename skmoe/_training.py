@@ -47,7 +47,8 @@ class Training:
         start_X = gate_X if isinstance(gate_X, Design) else door.numeric_view()
         expert_X = door.expert_X
         if plan.linear is not None:
-            shared = hasattr(gate_X, "same_columns") and door.expert_X is seen
+            alike = plan.linear.standardize == getattr(gate, "standardize", True)
+            shared = hasattr(gate_X, "same_columns") and door.expert_X is seen and alike
             expert_X = gate_X if shared else plan.linear.collection(1).view(expert_X, weight)
         data = FitData(
             gate_X,
@@ -105,7 +106,9 @@ class Training:
             if hasattr(present, "get_params"):
                 part.set_params(**present.get_params(deep=False))
         if plan.linear is not None:
-            for name in {"alpha", "l1_ratio"} & set(vars(plan.linear)):
+            for name in {"alpha", "factor_alpha", "l1_ratio", "standardize"} & set(
+                vars(plan.linear)
+            ):
                 setattr(parts.experts, name, getattr(plan.linear, name))
         return parts, resp
 

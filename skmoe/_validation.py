@@ -47,7 +47,7 @@ class ExpertPlan:
 
     Attributes
     ----------
-    linear : LinearExpert, MLPExpert or None
+    linear : LinearExpert, MLPExpert, FactorExpert or None
         Template of built-in experts, linear or not; None for foreign ones.
     templates : list of estimators
         One per foreign expert.

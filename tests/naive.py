@@ -240,3 +240,12 @@ def em_iteration(Z, y, weight, gate_coef, coef, variance, **priors):
     log_lik = gaussian_log_lik(y, np.einsum("nd,dkm->nkm", Z, coef), variance)
     resp = e_step(log_softmax(Z @ gate_coef), log_lik)[0]
     return m_step(Z, y, weight, resp, variance, **priors)
+
+
+def factorisation_machine(Z, slopes, intercept, factors):
+    """Outputs (n,) of one machine: every pair of features, one by one."""
+    out = intercept + Z @ slopes
+    for i in range(Z.shape[1]):
+        for j in range(i):
+            out = out + (factors[i] @ factors[j]) * Z[:, i] * Z[:, j]
+    return out

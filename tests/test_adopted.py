@@ -105,7 +105,7 @@ def test_other_solvers_train_them_as_any_estimator():
         (Ridge([1.0, 2.0]), "Ridge with one alpha for all outputs"),
         (LinearRegression(fit_intercept=False), r"LinearRegression\(fit_intercept=False\)"),
         (MLPRegressor(hidden_layer_sizes=(3, 3, 3)), "one or two positive integers"),
-        (DecisionTreeRegressor(), "trains linear and neural experts only"),
+        (DecisionTreeRegressor(), "trains linear, neural and factorised experts only"),
         ([("one", Ridge()), ("two", Ridge())], "all from one template"),
     ],
 )

@@ -16,7 +16,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe.balance import BalancePenalty
-from skmoe.experts import LinearExpert, MLPExpert
+from skmoe.experts import FactorExpert, LinearExpert, MLPExpert
 from skmoe.gates import HierarchicalGate, MLPGate, SoftmaxGate
 from skmoe.likelihoods import GaussianWithNoise
 from skmoe.solvers import EM, Gradient, Minibatch, Pool, Stages
@@ -60,6 +60,7 @@ EXPERTS = {
     "linear": (None, None),
     "strong ridge": (LinearExpert(alpha=10.0), LinearExpert(alpha=10.0)),
     "neural": (MLPExpert((2,)), MLPExpert((2,))),
+    "factors": (FactorExpert(2, standardize=False), FactorExpert(2)),
     "tree": (DecisionTreeRegressor(max_depth=2), DecisionTreeClassifier(max_depth=2)),
     "neighbours": (KNeighborsRegressor(3), KNeighborsClassifier(3)),
     "pipeline": (
@@ -87,7 +88,7 @@ SOLVERS = {
     "minibatch": Minibatch(n_epochs=2),
 }
 LINEAR = ("linear", "strong ridge")
-BUILT_IN = (*LINEAR, "neural")
+BUILT_IN = (*LINEAR, "neural", "factors")
 # With one choice of weights, on some of the inputs.
 OTHER_SOLVERS = {
     "stages": {"solver": Stages(), "init": np.arange(N) % K},
@@ -128,13 +129,15 @@ def solvers_of(experts):
     """Names of the solvers to go with a kind of expert."""
     if experts in LINEAR:
         return tuple(SOLVERS)
+    if experts == "factors":  # their EM is that of neural experts
+        return ("gradient", "minibatch")
     return ("em", "gradient", "minibatch") if experts == "neural" else ("auto", "gradient")
 
 
 def expected_error(gate, experts, solver, X, y):
     """What the error says where a combination cannot work, else None."""
     if solver in ("gradient", "minibatch") and experts not in BUILT_IN:
-        return "solver=.*trains linear and neural experts only.*use solver='em'"
+        return "solver=.*trains linear, neural and factorised experts only.*use solver='em'"
     if solver in ("gradient", "minibatch") and gate == "gaussian":
         return "solver=.*GaussianGate is in closed form; use solver='em'"
     if X == "csr" and gate == "gaussian":

@@ -10,7 +10,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe.experts import MLPExpert
+from skmoe.experts import FactorExpert, MLPExpert
 from skmoe.gates import HierarchicalGate, MLPGate, SoftmaxGate
 
 pytestmark = [
@@ -41,6 +41,8 @@ MODELS = [
     MoERegressor(n_experts=2, gate=TREE, max_iter=10),
     MoERegressor(MLPExpert((4,)), n_experts=2, max_iter=20),
     MoEClassifier(MLPExpert((4,)), n_experts=2, max_iter=20),
+    MoERegressor(FactorExpert(2, standardize=False), n_experts=2, max_iter=20),
+    MoEClassifier(FactorExpert(2), n_experts=2, max_iter=10),
     MoEClassifier(),
     MoEClassifier(n_experts=2),
     MoEClassifier(n_experts=2, top_k=1),

@@ -245,3 +245,13 @@ def test_wide_experts_descend_to_the_ridge_solution(sparse):
         penalty = 200.0 * dispersion[k, 0] / data.y_scale[0] ** 2
         expected = Z @ naive.ridge(Z, y[:, 0], data.weight * resp[:, k], penalty)
         assert_allclose(pred[:, k, 0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_columns_that_are_not_scaled(sparse):
+    rng = np.random.RandomState(0)
+    X = 3.0 + 5.0 * rng.normal(size=(30, 2))
+    weight = rng.uniform(size=30)
+    view = Design.standardised(sp.csr_matrix(X) if sparse else X, weight, scaled=False)
+    assert_array_equal(view.scale, np.ones(2))
+    assert_allclose(view.center, 0.0 if sparse else weight @ X / weight.sum())

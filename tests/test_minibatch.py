@@ -284,7 +284,7 @@ def test_start_of_ones_own_warm_start_and_pickle():
 
 def test_other_experts_are_refused():
     model = MoERegressor(DecisionTreeRegressor(), n_experts=2, solver="minibatch")
-    with pytest.raises(ValueError, match="trains linear and neural experts only"):
+    with pytest.raises(ValueError, match="trains linear, neural and factorised experts only"):
         model.fit(np.ones((10, 1)), np.arange(10.0))
 
 

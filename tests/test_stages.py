@@ -294,7 +294,10 @@ def test_life_goes_on_after_stages():
         ({"solver": "sgd"}, "must be"),
         ({"solver": Minibatch()}, "cannot train the joint stage; use 'auto'"),
         ({"solver": Stages()}, "cannot train the joint stage; use 'auto'"),
-        ({"solver": "gradient", "experts": TREE}, "trains linear and neural experts only"),
+        (
+            {"solver": "gradient", "experts": TREE},
+            "linear, neural and factorised experts only",
+        ),
         ({"init": np.zeros(N, dtype=int)}, r"init gives no rows to experts \[1\]"),
         ({"top_k": 1, "routing": "token"}, "does not train with routing='token'"),
     ],

@@ -22,6 +22,7 @@ from .blocks import (  # the rest of this device's operations
 )
 from .densities import diagonal_scores, subtract_half_squares, sum_log_evidence
 from .distribution import normal_mixture_quantile
+from .factors import factor_backward, factor_forward
 from .information import categorical_information, information_weights, pair_products
 from .noise import noisy_gaussian_block
 from .prediction import (
@@ -46,6 +47,8 @@ __all__ = [
     "csr_weighted_grams",
     "diagonal_scores",
     "e_step",
+    "factor_backward",
+    "factor_forward",
     "gate_weights",
     "gaussian_block",
     "gaussian_log_lik",

@@ -28,6 +28,7 @@ class CoefficientExperts:
 
     noise = None
     origin = None  # the estimator whose class is published, if not the usual one
+    standardize = True  # whether columns of another fit are scaled to unit variance
 
     def __init__(self, n_experts, alpha, l1_ratio=0.0):
         self.n_experts = n_experts
@@ -36,7 +37,7 @@ class CoefficientExperts:
 
     def view(self, X, sample_weight):
         """Prepare features once for repeated fits; arguments as in `SoftmaxGate.view`."""
-        return Design.standardised(X, sample_weight)
+        return Design.standardised(X, sample_weight, self.standardize)
 
     def resumed(self, data):
         """A copy with the same coefficients for features of another fit."""
@@ -178,6 +179,19 @@ class CoefficientExperts:
         fresh = copy.copy(self)
         fresh.coef = values.reshape(self.coef.shape) * self.unit()
         return fresh
+
+    def column_table(self):
+        """Flat parameters with a row for each column and a last one for intercepts."""
+        return (self.coef / self.unit()).reshape(len(self.coef), -1)
+
+    def with_table(self, table, view):
+        """A copy with a `column_table` for the columns of a view."""
+        coef = table.reshape(-1, *self.coef.shape[1:]) * self.unit()
+        return self.with_columns(coef, view)
+
+    def column_ridge(self):
+        """Factor of a row of `column_table`, squared and halved, in the penalty."""
+        return np.tile(self.ridge() * np.square(self.unit()), self.n_experts)
 
     def slopes(self):
         """Ones (p,) for slopes, zeros for intercepts."""

@@ -1,7 +1,6 @@
 """K networks with the same layers as a few arrays."""
 
 import copy
-from dataclasses import replace
 
 import numpy as np
 from sklearn.base import clone
@@ -9,8 +8,6 @@ from sklearn.dummy import DummyClassifier
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state
 
-from .._design import Design
-from .._lbfgs import minimize
 from .._network import (
     backward_each,
     draw_layers,
@@ -18,15 +15,10 @@ from .._network import (
     forward_each,
     shaped,
 )
-from .._ops import get_ops
-
-# Warm iterations of one M-step; the first starts from random weights and takes more.
-_INNER_ITER, _FIRST_ITER = 10, 50
-# Rows of a block of predictions.
-_BLOCK_ROWS = 8192
+from ._descent import DescentExperts, moments
 
 
-class MLPExperts:
+class MLPExperts(DescentExperts):
     """K networks whose outputs are means, in units of the target, or class scores.
 
     Parameters
@@ -48,9 +40,6 @@ class MLPExperts:
         The first (D, K, h), the others (K, inputs + 1, outputs); biases come last.
     """
 
-    has_l1 = False
-    origin = None  # the estimator whose class is published, if not the usual one
-
     def __init__(self, n_experts, sizes, alpha, activation, n_classes=None, random_state=None):
         self.n_experts = n_experts
         self.sizes = sizes
@@ -58,10 +47,6 @@ class MLPExperts:
         self.activation = activation
         self.n_classes = n_classes
         self.random_state = random_state
-
-    def view(self, X, sample_weight):
-        """Prepare features once for repeated fits; arguments as in `SoftmaxGate.view`."""
-        return Design.standardised(X, sample_weight)
 
     def start(self, data):
         """A fresh copy with random weights, whose predictions are near those of the mean."""
@@ -74,17 +59,13 @@ class MLPExperts:
         fresh.layers = [np.ascontiguousarray(stacked[0].transpose(1, 0, 2)), *stacked[1:]]
         fresh._center, fresh._scale = data.X.center, data.X.scale
         if data.n_classes is None:
-            fresh._shift, fresh._unit = _moments(data)
+            fresh._shift, fresh._unit = moments(data)
         else:
             fresh._shift, fresh._unit = np.zeros(n_outputs), np.ones(n_outputs)
             counts = np.bincount(data.y, weights=data.weight, minlength=n_outputs)
             fresh.layers[-1][:, -1] = np.log((counts + 1e-3 * counts.sum()) / counts.sum())
         fresh._fresh = True
         return fresh
-
-    def additive(self, data):
-        """Never: there is no closed form of the M-step."""
-        return False
 
     def resumed(self, data):
         """A copy with the same functions for features of another fit."""
@@ -94,11 +75,7 @@ class MLPExperts:
         first = data.X.from_raw(slopes, intercept).reshape(-1, *first.shape[1:])
         fresh.layers = [first, *self.layers[1:]]
         fresh._center, fresh._scale = data.X.center, data.X.scale
-        return fresh if data.n_classes else fresh._in_units(*_moments(data))
-
-    def on(self, X):
-        """A view of other rows, standardised as those of the fit."""
-        return self._design(X)
+        return fresh if data.n_classes else fresh._in_units(*moments(data))
 
     def selected(self, kept):
         """A copy with some of the experts, by index."""
@@ -117,31 +94,6 @@ class MLPExperts:
         for layer, other in zip(fresh.layers[1:], others.layers[1:], strict=True):
             layer[where] = other
         return fresh
-
-    def predict(self, X, rows=None):
-        """Predict the outputs of each expert: means or class scores.
-
-        Parameters
-        ----------
-        X : view, ndarray or CSR matrix of shape (n, d)
-        rows : list of K index arrays, default=None
-            Rows that each expert runs on; all by default.
-
-        Returns
-        -------
-        ndarray of shape (n, K, P), or list of K ndarray of shape (len(rows[k]), P)
-        """
-        if rows is not None:
-            X = X.X if isinstance(X, Design) else X
-            each = enumerate(rows)
-            return [self.selected([k]).predict(X[some])[:, 0] for k, some in each]
-        design = self._design(X)
-        out = np.empty((design.shape[0], self.n_experts, len(self._unit)))
-        for start in range(0, len(out), _BLOCK_ROWS):
-            block = slice(start, start + _BLOCK_ROWS)
-            some = design if len(out) <= _BLOCK_ROWS else design.on(design.X[block])
-            out[block] = self._outputs(forward_each(some, self.layers, self.activation)[1])
-        return out
 
     def predict_with_gradient(self, X):
         """Predictions, and what turns gradients by these into gradients by parameters.
@@ -165,75 +117,7 @@ class MLPExperts:
 
         return self._outputs(outputs), pull_back
 
-    def fit_predict(self, data, resp, dispersion=None):
-        """A few iterations of L-BFGS on the weighted log-likelihood, and the predictions.
-
-        Parameters
-        ----------
-        data : FitData
-        resp : ndarray of shape (n, K)
-        dispersion : ndarray of shape (K, m) or None
-            Present noise variances.
-
-        Returns
-        -------
-        ndarray of shape (n, K, P)
-        """
-        weights = resp * (data.weight / data.total_weight)[:, None]
-
-        def loss(flat):
-            experts = self.with_flat(flat)
-            # A step too far overflows; the line search takes it for the failure that it is.
-            with np.errstate(over="ignore", invalid="ignore"):
-                pred, pull_back = experts.predict_with_gradient(data.X)
-                value, score = _weighted_loss(data, pred, weights, dispersion)
-                gradient = pull_back(score) - experts.penalty_gradient() / data.total_weight
-            return value + experts.penalty() / data.total_weight, -gradient
-
-        max_iter = _FIRST_ITER if self._fresh else _INNER_ITER
-        found = minimize(loss, self.flat(), max_iter=max_iter, tol=1e-10)
-        self.layers, self._fresh = shaped(found.x, self.layers), False
-        return self.predict(data.X)
-
-    def fit_predict_rows(self, data, resp, dispersion, rows):
-        """One M-step of each expert on its own rows.
-
-        Parameters
-        ----------
-        data : FitData
-        resp : ndarray of shape (n, K)
-            Expert k sees no row where ``resp[:, k]`` is zero.
-        dispersion : ndarray of shape (K, m) or None
-        rows : list of K index arrays
-            Where expert k is asked.
-
-        Returns
-        -------
-        pred : list of K ndarrays of shape (len(rows[k]), P)
-        n_fitted : int
-            Rows shown to experts.
-        """
-        totals, n_fitted = data.weight @ resp, 0
-        fresh = self
-        for k in range(self.n_experts):
-            own = np.flatnonzero(resp[:, k])
-            if totals[k] <= 1e-12 * totals.sum():
-                continue  # nothing to learn from: the expert stays as it is
-            one = self.selected([k])
-            X = data.X.on(data.X.X[own])
-            some = replace(data, gate_X=X, X=X, y=data.y[own], weight=data.weight[own])
-            noise = None if dispersion is None else dispersion[k : k + 1]
-            one.fit_predict(some, resp[own, k : k + 1], noise)
-            fresh = fresh.replaced([k], one)
-            n_fitted += len(own)
-        self.layers, self._fresh = fresh.layers, False
-        return self.predict(data.X, rows), n_fitted
-
     # -- flat parameters and penalty --------------------------------------------------
-
-    def unit(self):
-        """What a flat parameter of one means; broadcasts against the flat parameters."""
-        return np.ones(1)
 
     def flat(self):
         """All weights and biases, flat."""
@@ -245,10 +129,6 @@ class MLPExperts:
         fresh.layers = shaped(values, self.layers)
         return fresh
 
-    def with_noise(self, dispersion):
-        """Itself: the penalty is not in units of noise."""
-        return self
-
     def slopes(self):
         """Ones (p,) for weights, zeros for biases."""
         first, *rest = (np.ones(layer.shape) for layer in self.layers)
@@ -257,13 +137,13 @@ class MLPExperts:
             layer[:, -1] = 0.0
         return flatten([first, *rest])
 
-    def diagonal(self, curvature):
+    def diagonal(self, data, curvature):
         """Rough diagonal (p,) of a Hessian whose curvature by predictions is (K, P)."""
         each = np.mean(curvature * np.square(self._unit), axis=1)
         first, *rest = self.layers
         first = np.broadcast_to(each[:, None], first.shape)
         rest = [np.broadcast_to(each[:, None, None], layer.shape) for layer in rest]
-        return flatten([first, *rest])
+        return flatten([first, *rest]) + self.alpha / data.total_weight
 
     def penalty(self):
         """What the sum of the log-likelihood loses to the penalty."""
@@ -274,10 +154,6 @@ class MLPExperts:
     def penalty_gradient(self):
         """Gradient of `penalty`, flat."""
         return self.alpha * self.slopes() * self.flat()
-
-    def l1_weights(self):
-        """Factors of absolute values in `penalty`, flat: zeros."""
-        return np.zeros(self.flat().size)
 
     def n_parameters(self):
         """Number of free parameters: the scores of one class may be held at zero."""
@@ -331,8 +207,11 @@ class MLPExperts:
 
     # -- private ----------------------------------------------------------------------
 
-    def _outputs(self, outputs):
-        return self._shift + self._unit * outputs
+    def _forward(self, design):
+        return forward_each(design, self.layers, self.activation)[1]
+
+    def _take(self, other):
+        self.layers, self._fresh = other.layers, False
 
     def _in_units(self, shift, unit):
         """The same functions, whose outputs are measured in other units."""
@@ -341,27 +220,3 @@ class MLPExperts:
         fresh.layers = [*self.layers[:-1], last]
         fresh._shift, fresh._unit = shift, unit
         return fresh
-
-    def _design(self, X):
-        if isinstance(X, Design):
-            return X
-        X = np.empty((0, len(self._scale))) if X is None else X
-        return Design(X, self._center, self._scale)
-
-
-def _moments(data):
-    """Mean and scale (m,) of the target."""
-    return data.weight @ data.y / data.total_weight, data.y_scale
-
-
-def _weighted_loss(data, pred, weights, dispersion):
-    """Minus the weighted log-likelihood of the experts up to a constant; scores (n, K, P)."""
-    ops = get_ops()
-    if data.n_classes is None:
-        residual = data.y[:, None, :] - pred
-        score = weights[:, :, None] * residual / dispersion
-        return 0.5 * np.sum(score * residual), score
-    log_lik, score = np.empty(weights.shape), np.empty(pred.shape)
-    ops.categorical_log_lik(data.y, pred, log_lik)
-    ops.categorical_residual(data.y, pred, weights, score)
-    return -np.sum(weights * log_lik), score

@@ -38,6 +38,10 @@ class LinearExpert(BaseEstimator):
         scaled lasso of Sun and Zhang, 2012), so that a slope is kept where its force on
         the residuals exceeds ``alpha``; about ``sqrt(2 n log(d))`` for n rows of an
         expert and d columns keeps noise out. Needs ``solver="gradient"``.
+    standardize : bool, default=True
+        Whether features are scaled to unit variance. With False slopes are penalised in the
+        units of the features as given: the right unit for one-hot columns, since scaled
+        values of a rare column are so large that the penalty all but ignores it.
 
     References
     ----------
@@ -57,14 +61,16 @@ class LinearExpert(BaseEstimator):
     _parameter_constraints = {
         "alpha": [Interval(Real, 0, None, closed="left")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "standardize": ["boolean"],
     }
 
     # The estimator that this template stands for; its class is what is published.
     origin = None
 
-    def __init__(self, alpha=1.0, *, l1_ratio=0.0):
+    def __init__(self, alpha=1.0, *, l1_ratio=0.0, standardize=True):
         self.alpha = alpha
         self.l1_ratio = l1_ratio
+        self.standardize = standardize
 
     def check(self):
         """Raise for parameters that make no experts."""
@@ -91,7 +97,7 @@ class LinearExpert(BaseEstimator):
             experts = LinearExperts(n_experts, self.alpha, self.l1_ratio)
         else:
             experts = MultinomialExperts(n_experts, n_classes, self.alpha, self.l1_ratio)
-        experts.origin = self.origin
+        experts.origin, experts.standardize = self.origin, self.standardize
         return experts
 
 

@@ -65,6 +65,7 @@ class MLPExpert(BaseEstimator):
 
     # The estimator that this template stands for; its class is what is published.
     origin = None
+    standardize = True
 
     def __init__(
         self, hidden_layer_sizes=(16,), alpha=10.0, *, activation="relu", random_state=None

@@ -43,6 +43,10 @@ class SoftmaxGate(BaseEstimator):
     l1_ratio : float, default=0.0
         Share of the penalty that is :math:`\alpha\sum_k |c_k|` instead (elastic net); it
         removes features from the gate.
+    standardize : bool, default=True
+        Whether features are scaled to unit variance. With False slopes are penalised in the
+        units of the features as given: the right unit for one-hot columns, since scaled
+        values of a rare column are so large that the penalty all but ignores it.
     max_iter : int, default=100
         Iterations of L-BFGS in `fit`.
     tol : float, default=1e-8
@@ -54,8 +58,8 @@ class SoftmaxGate(BaseEstimator):
         Slopes for features as given.
     intercept_ : ndarray of shape (n_experts,)
     mean_, scale_ : ndarray of shape (n_features,)
-        Shift and scale of the internal standardisation; the shift of sparse
-        features is zero.
+        Shift and scale of the internal standardisation; the shift of sparse features is
+        zero, and the scale is one with ``standardize=False``.
     n_experts_ : int
     n_iter_ : int
         Iterations of the last `fit`.
@@ -79,13 +83,15 @@ class SoftmaxGate(BaseEstimator):
     _parameter_constraints = {
         "alpha": [Interval(Real, 0, None, closed="left")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "standardize": ["boolean"],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
     }
 
-    def __init__(self, alpha=1e-4, *, l1_ratio=0.0, max_iter=100, tol=1e-8):
+    def __init__(self, alpha=1e-4, *, l1_ratio=0.0, standardize=True, max_iter=100, tol=1e-8):
         self.alpha = alpha
         self.l1_ratio = l1_ratio
+        self.standardize = standardize
         self.max_iter = max_iter
         self.tol = tol
 
@@ -103,7 +109,7 @@ class SoftmaxGate(BaseEstimator):
         Design
             May be given to all methods in the place of ``X``.
         """
-        return Design.standardised(X, sample_weight)
+        return Design.standardised(X, sample_weight, self.standardize)
 
     def fit(self, X, resp, sample_weight=None):
         """Fit to soft targets, from zero, until convergence.
