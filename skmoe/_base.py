@@ -28,6 +28,7 @@ from ._predict import MixturePredictions
 from ._solving import adopt_experts, check_groups, check_resumed, resolve_solver
 from ._sparse import check_solver, make_trainer, resolve_balance, resolve_routing, routing_facts
 from ._stream import seen
+from ._targets import check_law
 from ._training import Training
 from ._validation import (
     GATES,
@@ -164,10 +165,14 @@ class BaseMoE(
         ValueError, TypeError
             Before any training; the message names the parameter or column and the cure.
         """
+        return self._guarded_fit(X, y, sample_weight)
+
+    def _guarded_fit(self, X, y, sample_weight, exposure=None):
+        """Fit, and leave everything as it was where that fails."""
         before = dict(vars(self))
         vars(self).pop("_stream", None)
         try:
-            return self._fit(X, y, sample_weight)
+            return self._fit(X, y, sample_weight, exposure=exposure)
         except Interrupted as stop:
             if self.warm_start:
                 raise KeyboardInterrupt(f"{stop}; {_KEPT}") from stop
@@ -187,7 +192,7 @@ class BaseMoE(
         vars(self).clear()
         vars(self).update(before)
 
-    def _fit(self, X, y, sample_weight, classes_known=False):
+    def _fit(self, X, y, sample_weight, classes_known=False, exposure=None):
         gating = resolve_gate(self.gate)
         gate = gating.gate
         plan = plan_experts(self.experts, self.n_experts, is_classifier(self), gate)
@@ -199,17 +204,18 @@ class BaseMoE(
         routing, (penalty, bias) = resolve_routing(self), resolve_balance(self)
         dense = self.routing is None and self.load_balance is None
         plan = adopt_experts(self.solver, plan)
+        check_law(likelihood, plan)
         solver = resolve_solver(self.solver, plan, gate, self.cross_fit, dense)
         check_solver(self, solver, plan, gate)
         criterion = self._check_growth(plan, gate, likelihood)
-        door = enter(self, plan, gating, X, y, sample_weight, classes_known)
+        door = enter(self, plan, gating, X, y, sample_weight, classes_known, exposure)
         rng = check_random_state(self.random_state)
         gating.seed(rng)
         plan = plan.seeded(rng)
         staged = isinstance(solver, Stages)
         given = self._given_start(door, X, y, plan.n_experts, rng, exact=staged)
         check_groups(solver, given, door.weight)
-        data = replace(self._fit_data(door, gating, plan), balance=penalty)
+        data = replace(self._fit_data(door, gating, plan, likelihood), balance=penalty)
         form, last, grown = self._form(data, plan, gate, likelihood), None, None
         if check_resumed(self, solver, form):
             plan = plan if plan.growth is None else plan.sized(self.n_experts_)
@@ -271,20 +277,20 @@ class BaseMoE(
     def _warn_of(self, result):
         """Say what went wrong in a fit that came to its end."""
         for error in self.dropped_experts_.values():
-            warnings.warn(f"{error}; it was left out.", UserWarning, stacklevel=5)
+            warnings.warn(f"{error}; it was left out.", UserWarning, stacklevel=6)
         if result.unexplained:
             warnings.warn(
                 f"{result.unexplained} rows are explained by no expert; their responsibilities "
                 f"are the gate's probabilities.",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         if not result.converged:
             warnings.warn(
                 f"The fit did not converge in {result.n_iter} iterations (max_iter="
                 f"{self.max_iter}); raise {self._limits()} or tol.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
     def _limits(self):

@@ -49,10 +49,10 @@ def combined(how, likelihood, log_weights, pred, experts=None, classify=False):
     ndarray of shape (n, m) or (n, C)
     """
     if how in ("mean", "top1"):
-        return likelihood.combine(log_weights, pred)
+        return likelihood.combine(log_weights, pred, experts)
     if how == "log_pool":
         return likelihood.log_pool(log_weights, pred, experts)
-    outputs, weights = one_by_one(likelihood, pred), np.exp(log_weights)
+    outputs, weights = one_by_one(likelihood, pred, experts), np.exp(log_weights)
     if how == "vote":
         return vote_shares(weights, outputs)
     middle = weighted_median(weights, outputs)
@@ -60,7 +60,7 @@ def combined(how, likelihood, log_weights, pred, experts=None, classify=False):
         return middle
     # Where experts are sure of different classes, the median of every class may be 0.
     total = middle.sum(axis=1, keepdims=True)
-    mean = likelihood.combine(log_weights, pred)
+    mean = likelihood.combine(log_weights, pred, experts)
     return np.where(total > 0.0, middle / np.where(total > 0.0, total, 1.0), mean)
 
 
@@ -71,8 +71,10 @@ def combined_variance(how, likelihood, log_weights, pred, experts=None):
     return likelihood.total_variance(log_weights, pred, experts)
 
 
-def one_by_one(likelihood, pred):
+def one_by_one(likelihood, pred, experts=None):
     """Mean or class probabilities of each expert alone: (n, k, P) -> (n, k, m)."""
+    if hasattr(likelihood, "means"):
+        return likelihood.means(pred, experts)
     alone = np.zeros((len(pred), 1))
     columns = (pred[:, slot : slot + 1] for slot in range(pred.shape[1]))
     return np.stack([likelihood.combine(alone, column) for column in columns], axis=1)

@@ -64,7 +64,7 @@ class Door:
         return Design.standardised(self.numbers, self.weight)
 
 
-def enter(estimator, plan, gating, X, y, sample_weight, classes_known=False):
+def enter(estimator, plan, gating, X, y, sample_weight, classes_known=False, exposure=None):
     """Check everything that `fit` is given.
 
     Parameters
@@ -77,6 +77,8 @@ def enter(estimator, plan, gating, X, y, sample_weight, classes_known=False):
         As given to ``fit``.
     classes_known : bool, default=False
         Whether the classes are known, so that ``y`` may lack some.
+    exposure : array-like of shape (n,), default=None
+        Of counts.
 
     Returns
     -------
@@ -93,7 +95,8 @@ def enter(estimator, plan, gating, X, y, sample_weight, classes_known=False):
     X = check_rows(estimator, X, as_frame, linear, reset=True)
     _check_sparse(X, gating)
     check_lengths(X, y)
-    target = estimator._decode_target(y) if classes_known else estimator._encode_target(y)
+    encode = estimator._decode_target if classes_known else estimator._encode_target
+    target = encode(y) if exposure is None else encode(y, exposure)
     weight = estimator._target_weight(target, check_weight(sample_weight, X))
     kept = weight > 0
     if kept.sum() < plan.n_experts:

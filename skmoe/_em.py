@@ -6,10 +6,13 @@ from ._failures import ExpertsFailed, keep_survivors
 from ._fit import left_to_experts, make_result, objective_value
 from ._gate_step import gate_step, improve_gate, objective_of_rows
 from ._ops import get_ops
-from ._sweep import Sweeper, can_sweep
+from ._sweep import Sweeper, can_sweep, weighs_grams
 
 # Halvings of a gate step that lowers the objective, before it is dropped.
 _MAX_HALVINGS = 4
+# Steps of experts on the first responsibilities where one is not exact, and the rise per
+# row that is promised when they may end.
+_MAX_FIRST, _FIRST_RISE = 8, 1e-3
 
 
 def require(part, *methods):
@@ -65,8 +68,7 @@ def is_additive(data, parts):
     return (
         can_sweep(data, parts)
         and (hasattr(parts.gate, "block_step") or hasattr(parts.gate, "updated"))
-        and hasattr(parts.experts, "statistics")
-        and hasattr(parts.likelihood, "update_sums")
+        and (weighs_grams(parts) or hasattr(parts.likelihood, "update_sums"))
         and parts.experts.additive(data)
         and not getattr(parts.gate, "has_l1", False)
     )
@@ -148,8 +150,11 @@ class _Climb:
         self.data, self.monitor = data, monitor
         self.sweeper = Sweeper(data)
         improve_gate(parts.gate, data, resp)
-        _update_experts(parts, self.sweeper(parts, resp=resp, grams=True))
-        self._report(parts, *self._look(parts), 2)
+        for _ in range(_MAX_FIRST if weighs_grams(parts) else 1):
+            sums = self.sweeper(parts, resp=resp, grams=True)
+            if _update_experts(parts, sums) < _FIRST_RISE * data.total_weight:
+                break
+        self._report(parts, *self._look(parts), self.sweeper.n_passes + 1)
 
     def proposal(self):
         """Parts after an EM step that is not guarded."""
@@ -161,9 +166,7 @@ class _Climb:
     def step(self):
         """One guarded EM step; returns whether to go on."""
         passes = self.sweeper.n_passes
-        moved = self.parts.keep()
-        _update_experts(moved, self.sums)
-        for moved.gate in self._gates():
+        for moved in self._candidates():
             sums, value = self._look(moved)
             if value >= self.value - 1e-12 * max(1.0, abs(self.value)):
                 break
@@ -182,6 +185,26 @@ class _Climb:
     def _look(self, parts):
         sums = self.sweeper(parts, grams=True)
         return sums, objective_value(self.data, sums.loglik, parts, sums.evidence)
+
+    def _candidates(self):
+        """Parts after an M-step to try in turn, until one does not lower the objective.
+
+        Where the M-step of experts is exact, that of the gate alone is shortened; else both.
+        """
+        moved, scored = self.parts.keep(), weighs_grams(self.parts)
+        _update_experts(moved, self.sums)
+        for halving, moved.gate in enumerate(self._gates()):
+            if scored and halving > 0:
+                moved.experts, moved.likelihood = self.parts.experts, self.parts.likelihood
+                _update_experts(moved, self.sums, 0.5**halving)
+            yield moved
+        if not scored:
+            return
+        for halving in range(_MAX_HALVINGS, 2 * _MAX_HALVINGS):
+            moved = self.parts.keep()
+            _update_experts(moved, self.sums, 0.25**halving)
+            yield moved
+        yield self.parts
 
     def _gates(self):
         """Improved gates to try in turn, until one does not lower the objective."""
@@ -203,6 +226,12 @@ class _Climb:
             self.monitor.keep(parts, sums.unexplained)
 
 
-def _update_experts(parts, sums):
+def _update_experts(parts, sums, length=1.0):
+    """M-step of experts and likelihood; returns the rise that a step promises."""
+    if weighs_grams(parts):
+        parts.experts, rise = parts.experts.moved(sums.linear(), parts.likelihood, length)
+        parts.likelihood = parts.likelihood.moved(sums, length)
+        return rise
     squares = parts.experts.update(sums.linear(), parts.likelihood.dispersion)
     parts.likelihood.update_sums(squares, sums.weight, sums.load.sum())
+    return 0.0

@@ -45,6 +45,8 @@ class Facts:
         classify = is_classifier(model)
         if classify:
             target = np.eye(len(model.classes_))[target]
+        elif hasattr(model.likelihood_, "observed"):
+            target = model.likelihood_.observed(target)
         self.scale = _spread(target, self.weight, classify)
         self.gate, log_used = gate
         self.used = np.exp(log_used)

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from ._ops import get_ops
-from ._sweep import can_sweep, single_blas
+from ._sweep import can_sweep, single_blas, weighs_grams
 
 # Rows for each parameter: a sample tells the curvature well enough.
 _MOST_ROWS, _LEAST_ROWS = 10, 3
@@ -48,6 +48,8 @@ class Information:
         self._pairs, self._products = _symmetric(n_rows), _symmetric(self.n_columns)
         blocks = _within(self.n_experts, self.n_outputs)
         self._complete_pairs = blocks[blocks >= 0].max() + 1
+        n_gate = self.n_experts * (self.n_experts + 1) // 2
+        self._diagonal = np.diag(blocks)[self.n_experts :] - n_gate
         self._index = self._flat_index(self._pairs)
         self._complete_index = self._flat_index(blocks)
 
@@ -55,7 +57,7 @@ class Information:
     def affordable(cls, data, parts):
         """An instance, or None where parts lack what it takes or it would not pay."""
         able = can_sweep(data, parts) and hasattr(parts.gate, "ridge")
-        if not (able and callable(getattr(parts.likelihood, "information_block", None))):
+        if not (able and getattr(parts.likelihood, "information_block", None)):
             return None
         if data.X.is_sparse or not data.gate_X.same_columns(data.X):
             return None
@@ -96,10 +98,11 @@ class Information:
         with single_blas:
             observed, complete = self._sums(parts)
         complete = np.append(complete, 0.0)  # what pairs of different blocks have
-        unit = np.tile(np.broadcast_to(parts.experts.unit(), self.n_outputs), self.n_experts)
+        shape = (self.n_experts, self.n_outputs)
+        unit = np.broadcast_to(parts.experts.unit(), shape).ravel()
         unit = np.concatenate([np.ones(self.n_experts), unit])
         scale = self._flat(np.tile(unit, (self.n_columns, 1)))
-        ridge = np.tile(parts.experts.ridge() / self.total_weight, self.n_experts)
+        ridge = np.broadcast_to(parts.experts.ridge() / self.total_weight, shape).ravel()
         penalty = np.tile(
             np.concatenate([np.full(self.n_experts, parts.gate.ridge), ridge]),
             (self.n_columns, 1),
@@ -129,9 +132,16 @@ class Information:
             gate, scores = scores[:n_gate], scores[n_gate:]
             joint, work = np.empty_like(gate), np.empty((height, len(y)))
             sums = np.zeros((self.n_experts, n_sums))
-            parts.likelihood.e_block(y, weight, np.empty((0, 0)), gate, scores, joint, sums)
+            arrays = (y, weight, np.empty((0, 0)), gate, scores, joint, sums)
             own = work[n_pairs + n_gate * (n_gate + 1) // 2 :]
-            parts.likelihood.information_block(y, joint, scores, own)
+            if weighs_grams(parts):  # predictors of one expert do not share curvature
+                curvature = np.empty_like(scores)
+                parts.likelihood.e_block(*arrays, curvature)
+                own[:] = 0.0
+                own[self._diagonal] = curvature
+            else:
+                parts.likelihood.e_block(*arrays)
+                parts.likelihood.information_block(y, joint, scores, own)
             ops.information_weights(weight, gate, joint, scores, work[n_pairs:], work[:n_pairs])
             products = np.empty((len(y), n_products))
             ops.pair_products(Z, products)

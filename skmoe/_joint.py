@@ -191,8 +191,9 @@ class _SparseDescent(_Descent):
 
     def _loss(self, flat):
         value, gradient = super()._loss(flat)
-        n_noise = self.parts.likelihood.flat().size
-        gradient[len(gradient) - n_noise :] = 0.0
+        if self.parts.experts.noise is not None:
+            n_noise = self.parts.likelihood.flat().size
+            gradient[len(gradient) - n_noise :] = 0.0
         return value, gradient
 
     def final_value(self):
@@ -279,16 +280,9 @@ def _expert_inverse(data, parts, sums):
     """Inverse curvature of linear experts: a block for each expert and output."""
     total = data.total_weight
     _, n_experts, n_outputs = parts.experts.coef.shape
-    ridge = parts.experts.ridge() / total
-    variance = parts.likelihood.dispersion
-    inverses = np.stack(
-        [
-            _inverses(
-                sums.gram / (variance[:, j, None, None] * total), np.full(n_experts, ridge[j])
-            )
-            for j in range(n_outputs)
-        ]
-    )
+    ridge = np.broadcast_to(parts.experts.ridge() / total, (n_experts, n_outputs))
+    curved = parts.likelihood.curved(sums.gram) / total
+    inverses = np.stack([_inverses(curved[:, j], ridge[:, j]) for j in range(n_outputs)])
     unit = parts.experts.unit()
 
     def apply(vector):

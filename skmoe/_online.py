@@ -93,6 +93,9 @@ def _who_cannot(estimator):
         return None
     if plan.linear is not None and not isinstance(plan.linear, LinearExpert):
         return f"experts are {type(plan.linear).__name__}"
+    likelihood = getattr(estimator, "likelihood", None)
+    if not is_classifier(estimator) and hasattr(estimator._resolve_likelihood(), "first_pred"):
+        return f"likelihood is {likelihood!r}"
     if plan.linear is None:
         names = sorted({type(template).__name__ for template in plan.templates})
         return f"experts are {', '.join(names)}"

@@ -118,7 +118,7 @@ def splits_by_gain(data, parts, resp, pred=None):
     rows = thinned(len(data.y), _MAX_ROWS)
     gate_X = data.gate_X
     pred = _pred(data, parts, rows) if pred is None else pred[rows]
-    residual = _residual(data, rows, pred)
+    residual = _residual(data, rows, pred, parts.likelihood)
     design = gate_X.on(gate_X.X[rows])
     own = left_to_experts(parts.likelihood, data.y[rows], pred, resp[rows])
     weights = own * data.weight[rows, None]
@@ -197,8 +197,10 @@ def _pred(data, parts, rows):
     return parts.experts.predict(X)
 
 
-def _residual(data, rows, pred):
+def _residual(data, rows, pred, likelihood):
     """What each expert leaves unexplained: (m, K, P)."""
+    if hasattr(likelihood, "standard_residual"):
+        return likelihood.standard_residual(data.y[rows], pred)
     if data.n_classes is None:
         return (data.y[rows, None, :] - pred) / data.y_scale
     onehot = np.eye(data.n_classes)[data.y[rows]]

@@ -208,11 +208,11 @@ class MixturePredictions:
         shape = next((part.shape for part in parts if part is not None), (rows.shape[0], 1))
         return np.stack([np.full(shape, np.nan) if p is None else p for p in parts], axis=1)
 
-    def _combined(self, X):
+    def _combined(self, X, exposure=None):
         """Prediction or class probabilities (n, P) of the routed experts."""
         X = self._rows(X)
         how, top_k = self._rule
-        if how in ("mean", "top1") and can_predict(self._parts):
+        if how in ("mean", "top1") and exposure is None and can_predict(self._parts):
             expert_X = self._expert_rows(X)
             same = same_columns(self._gate_columns, self._expert_columns)
             same = same and not self._gating.foreign
@@ -224,12 +224,14 @@ class MixturePredictions:
                 return predictor(gate_X, expert_X)
         log_weights, pred, experts = self._mixture(X, top_k)
         classify = is_classifier(self)
+        pred = pred if classify else self._exposed(pred, exposure)
         return combined(how, self.likelihood_, log_weights, pred, experts, classify)
 
-    def _posterior(self, X, y):
+    def _posterior(self, X, y, exposure=None):
         log_weights, pred, indices = self._mixture(self._rows(X), self._top_k)
         check_lengths(log_weights, y)
-        log_lik = self.likelihood_.log_lik(self._decode_target(y), pred, indices)
+        target = self._decode_target(y) if exposure is None else self._decode_target(y, exposure)
+        log_lik = self.likelihood_.log_lik(target, pred, indices)
         resp, loglik = np.empty(log_lik.shape), np.empty(len(log_lik))
         get_ops().e_step(log_weights, log_lik, resp, loglik)
         if indices is None:

@@ -112,4 +112,5 @@ def _scores(ops, X, rows, slopes, intercept):
 
 def can_predict(parts):
     """Whether the parts are linear with coefficients for raw features."""
-    return hasattr(parts.experts, "raw") and hasattr(parts.gate, "block_coef")
+    identity = not hasattr(parts.likelihood, "means")  # predictions are the experts' outputs
+    return identity and hasattr(parts.experts, "raw") and hasattr(parts.gate, "block_coef")

@@ -176,8 +176,9 @@ def surrogate(data, likelihood):
 
 def linear_parts(data, template, gate, likelihood, n_experts):
     """Started parts of a mixture of linear experts, with an unfitted gate."""
-    experts = template.collection(n_experts, data.n_classes).start(data)
-    return Parts(gate, experts, likelihood.start(data, n_experts))
+    likelihood = likelihood.start(data, n_experts)
+    experts = template.collection(n_experts, data.n_classes, likelihood).start(data)
+    return Parts(gate, experts, likelihood)
 
 
 def surrogate_start(data, gate, likelihood, n_experts, kinds, rng):

@@ -39,9 +39,10 @@ class Sums:
         gate_proba * (1 - gate_proba)``, ``weight * resp``, and the weight of rows whose
         most probable expert is k.
     gram : ndarray of shape (K, D, D) or None
-        ``Z' diag(weight * resp_k) Z`` of the experts' columns.
+        ``Z' diag(weight * resp_k) Z`` of the experts' columns; (K * P, D, D), with weights
+        times curvatures, for a likelihood whose curvature varies from row to row.
     gate_gram : ndarray of shape (K, D, D) or None
-        The same of the gate's columns where they are others.
+        The first of the gate's columns, where it is not the same as ``gram``.
     evidence : float
         Weighted sum of the log evidence of a gate that is a density; else 0.
     uneven : float
@@ -99,6 +100,11 @@ def is_linear(experts):
     return hasattr(experts, "block_coef")
 
 
+def weighs_grams(parts):
+    """Whether rows of the experts' Grams are weighted by curvatures of the likelihood."""
+    return getattr(parts.likelihood, "weighs_grams", False)
+
+
 def can_sweep(data, parts):
     """Whether all parts have what a sweep asks of them, and rows stand for themselves."""
     return (
@@ -152,11 +158,13 @@ class Sweeper:
         self.n_passes += 1
         n_experts = len(parts.experts.coef[0])
         skip = -1
-        whole = not hasattr(parts.likelihood, "expert_resp")  # all rows are the experts'
+        # Do the Grams sum up to that of all rows?
+        whole = not hasattr(parts.likelihood, "expert_resp") and not weighs_grams(parts)
         if whole and grams and n_experts > 1 and not self.data.X.is_sparse and self.shared:
             skip = self._heaviest(parts)
         job = _Job(self.data, parts, resp, grams, self.shared, skip)
-        groups = self._groups(n_experts, parts.experts.coef[0].size)
+        n_grams = parts.experts.coef[0].size if weighs_grams(parts) else n_experts
+        groups = self._groups(n_experts, parts.experts.coef[0].size, n_grams)
         with single_blas:
             if self.data.n_threads > 1 and len(groups) > 1:
                 with ThreadPoolExecutor(self.data.n_threads) as pool:
@@ -180,9 +188,9 @@ class Sweeper:
     def _whole_gram(self):
         return self.data.X.total_gram(self.data.weight)
 
-    def _groups(self, n_experts, n_scores):
+    def _groups(self, n_experts, n_scores, n_grams):
         slices = self.data.X.slices(2 * n_experts + n_scores)
-        numbers = n_experts * self.data.X.shape[1] ** 2
+        numbers = n_grams * self.data.X.shape[1] ** 2
         n_groups = int(np.clip(_GROUP_NUMBERS // numbers, 1, self.max_groups))
         size = -(-len(slices) // n_groups)
         return [slices[start : start + size] for start in range(0, len(slices), size)]
@@ -212,12 +220,15 @@ class _Job:
         if joined:
             expert_coef = np.hstack([parts.gate.block_coef(), expert_coef])
         packed, gradient = reader.pack(expert_coef), reader.new_gradient(expert_coef.shape[1])
-        gram = reader.new_grams(n_experts) if self.grams else None
-        gate_gram = gate_reader.new_grams(n_experts) if self.grams and not self.shared else None
+        curved = self.grams and weighs_grams(parts)
+        gram = reader.new_grams(n_scores if curved else n_experts) if self.grams else None
+        apart = self.grams and (curved or not self.shared)
+        gate_gram = gate_reader.new_grams(n_experts) if apart else None
         sums = np.zeros((n_experts, parts.likelihood.n_sums(parts.experts.coef.shape[2])))
         loglik, unexplained = 0.0, 0
         height = 2 * n_experts + n_scores
         memory = np.empty(height * most)
+        curvatures = np.empty(n_scores * most) if curved else None
         for rows in slices:
             n_rows, weight = rows.stop - rows.start, data.weight[rows]
             block = memory[: height * n_rows].reshape(height, n_rows)
@@ -229,15 +240,17 @@ class _Job:
             if not joined:
                 first.forward(rows, weight, gate)
             given = _NOTHING if self.resp is None else self.resp[rows]
-            value, missed = parts.likelihood.e_block(
-                data.y[rows], weight, given, gate, scores, joint, sums
-            )
+            arrays = (data.y[rows], weight, given, gate, scores, joint, sums)
+            if curved:
+                curvature = curvatures[: n_scores * n_rows].reshape(n_scores, n_rows)
+                arrays += (curvature,)
+            value, missed = parts.likelihood.e_block(*arrays)
             loglik, unexplained = loglik + value, unexplained + missed
             reader.add_gradient(linear, gradient)
             if not joined:
                 first.backward(gate)
             if self.grams:
-                reader.add_grams(joint, self.skip, gram)
+                reader.add_grams(curvature if curved else joint, self.skip, gram)
             if gate_gram is not None:
                 gate_reader.add_grams(joint, -1, gate_gram)
         gradient = reader.finish_gradient(gradient)

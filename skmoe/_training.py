@@ -28,6 +28,7 @@ from ._starts import (
 from ._sweep import single_blas
 from ._validation import given_start
 from .experts.estimators import EstimatorExperts, make_folds
+from .likelihoods.linked import spread_of
 from .solvers import Minibatch, Pool, Stages
 
 # Optimism per row above which responsibilities are computed out of fold.
@@ -39,7 +40,7 @@ _LARGEST_SEED = np.iinfo(np.int32).max
 class Training:
     """Methods that train; a part of `BaseMoE`."""
 
-    def _fit_data(self, door, gating, plan):
+    def _fit_data(self, door, gating, plan, likelihood):
         """The arrays of a fit; features of built-in parts become views."""
         weight, gate = door.weight, gating.gate
         seen = gating.fit_rows(door.gate_X)
@@ -61,12 +62,15 @@ class Training:
         )
         if data.n_classes is not None:
             return data
-        mean = weight @ data.y / weight.sum()
-        spread = np.sqrt(weight @ np.square(data.y - mean) / weight.sum())
-        tiny = 1e-12 * np.maximum(np.abs(mean), 1e-300)
-        data = replace(data, y_scale=np.where(spread > tiny, spread, 1.0))
-        numeric = expert_X if plan.linear is not None else start_X
-        return replace(data, base_variance=one_expert_variance(replace(data, X=numeric)))
+        numeric = replace(data, X=expert_X if plan.linear is not None else start_X)
+        if hasattr(likelihood, "rough"):  # what a law makes of y is not one number per output
+            rough = likelihood.rough(likelihood.columns(data.y))
+            numeric = replace(numeric, y=rough, y_scale=spread_of(rough, weight))
+            data = replace(data, y_scale=likelihood.target_scale(data.y, weight))
+        else:
+            data = replace(data, y_scale=spread_of(data.y, weight))
+            numeric = replace(numeric, y_scale=data.y_scale)
+        return replace(data, base_variance=one_expert_variance(numeric))
 
     def _given_start(self, door, X, y, n_experts, rng, exact=False):
         """Responsibilities from a callable or array ``init``; None for a named start."""
@@ -195,11 +199,16 @@ class Training:
         return data, result
 
     def _foreign_experts(self, data, plan, seed):
+        likelihood = None if data.n_classes else self._resolve_likelihood()
+        linked = hasattr(likelihood, "from_mean")
         return EstimatorExperts(
             plan.templates,
             plan.names,
             classes=getattr(self, "classes_", None) if data.n_classes else None,
-            single_output=data.y.ndim == 1 or data.y.shape[1] == 1,
+            single_output=data.y.ndim == 1
+            or (not self._many_outputs and linked)
+            or data.y.shape[1] == 1,
+            link=likelihood if linked else None,
             random_state=seed,
             n_jobs=self.n_jobs,
             on_error=self.on_expert_error,

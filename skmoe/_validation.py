@@ -11,7 +11,7 @@ from sklearn.utils.validation import _num_samples
 
 from .experts.linear import LinearExpert
 from .gates import GaussianGate, HierarchicalGate, MLPGate, SoftmaxGate
-from .likelihoods import Gaussian, GaussianWithNoise
+from .likelihoods import BY_NAME as LIKELIHOODS
 from .routing import ExpertRouting, TokenRouting
 from .selection import Grow
 from .solvers import EM, Gradient, Minibatch, Pool, Stages
@@ -24,7 +24,6 @@ GATES = {
     "mlp": MLPGate,
     "softmax": SoftmaxGate,
 }
-LIKELIHOODS = {"gaussian": Gaussian, "gaussian_with_noise": GaussianWithNoise}
 SOLVERS = {
     "em": EM,
     "gradient": Gradient,

@@ -5,7 +5,7 @@ import numpy as np
 from ._em import load, require
 from ._fit import left_to_experts
 from ._ops import get_ops
-from ._sweep import Sums, is_linear
+from ._sweep import Sums, is_linear, weighs_grams
 
 
 class WholeEvaluator:
@@ -61,15 +61,17 @@ class WholeEvaluator:
             parts.gate.resp_gradient(data.gate_X, targets, data.weight).ravel(),
             pull_back(residual),
             self._by_expert(log_gate, weights, squares),
-            data.X.grams(weights) if grams else None,
-            self._gate_grams(parts.gate, weights) if grams else None,
+            data.X.grams(_gram_weights(data, parts, pred, weights)) if grams else None,
+            self._gate_grams(parts, weights) if grams else None,
             uneven=uneven,
         )
 
-    def _gate_grams(self, gate, weights):
-        """Grams of the gate's columns where it has coefficients of others than the experts."""
+    def _gate_grams(self, parts, weights):
+        """Grams of a gate with coefficients, where they are not those of the experts."""
         design = self.data.gate_X
-        if not hasattr(gate, "block_coef") or design.same_columns(self.data.X):
+        if not hasattr(parts.gate, "block_coef"):
+            return None
+        if design.same_columns(self.data.X) and not weighs_grams(parts):
             return None
         return design.grams(weights)
 
@@ -84,6 +86,13 @@ class WholeEvaluator:
         spread = weight @ (gate * (1.0 - gate))
         top = load(log_gate, weight) * weight.sum()
         return np.column_stack([squares, spread, weights.sum(axis=0), top])
+
+
+def _gram_weights(data, parts, pred, weights):
+    """What weighs rows in the experts' Grams."""
+    if not weighs_grams(parts):
+        return weights
+    return parts.likelihood.gram_weights(data.y, pred, weights)
 
 
 def responsibilities(data, parts):

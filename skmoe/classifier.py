@@ -338,7 +338,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
             warnings.warn(
                 f"y has one class only, {self.classes_[0]!r}; it is all that can be predicted.",
                 UserWarning,
-                stacklevel=6,
+                stacklevel=7,
             )
         return codes.astype(np.intp)
 

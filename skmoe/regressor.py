@@ -2,19 +2,17 @@
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import HasMethods, StrOptions
-from sklearn.utils.validation import _check_y
 
 from ._base import BaseMoE
-from ._combine import combined, combined_variance
+from ._combine import combined, combined_variance, one_by_one
 from ._online import where_batches_do
-from ._validation import LIKELIHOODS, refuse_sparse, resolve_part, who_refuses
-from .experts.estimators import accepts_many_outputs
+from ._targets import RegressionTargets
+from ._validation import LIKELIHOODS
 from .mixture import MixtureDistribution
 
 
-class MoERegressor(RegressorMixin, BaseMoE):
+class MoERegressor(RegressionTargets, RegressorMixin, BaseMoE):
     r"""Mixture of experts for regression.
 
     .. math:: p(y \mid x) = \sum_k g_k(x) \, p_k(y \mid x)
@@ -237,6 +235,34 @@ class MoERegressor(RegressorMixin, BaseMoE):
         self.random_state = random_state
         self.verbose = verbose
 
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, sample_weight=None, exposure=None):
+        """Fit gate and experts.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            A DataFrame reaches experts as it is, unless they are linear.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets; what their columns mean is up to ``likelihood``.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative; ones by default. Rows of weight zero are left out.
+        exposure : array-like of shape (n_samples,), default=None
+            Positive; what counts are proportional to, such as the length of time or the number
+            of contracts. Ones by default. For likelihoods of counts.
+
+        Returns
+        -------
+        self : MoERegressor
+            Fitted.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Before any training; the message names the parameter or column and the cure.
+        """
+        return self._guarded_fit(X, y, sample_weight, exposure)
+
     @where_batches_do
     @_fit_context(prefer_skip_nested_validation=False)
     def partial_fit(self, X, y, sample_weight=None):
@@ -274,7 +300,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
         """
         return self._learn(X, y, sample_weight)
 
-    def predict(self, X, return_std=False):
+    def predict(self, X, return_std=False, exposure=None):
         """Predict the target: the mean of the mixture, or what ``combine`` says.
 
         Parameters
@@ -285,6 +311,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
             Also return the standard deviation of the predictive mixture: the noise of
             the experts and their disagreement. With ``combine="top1"`` it is that of the
             expert, with "log_pool" that of the pool.
+        exposure : array-like of shape (n_samples,), default=None
+            Of counts, as in `fit`; ones by default.
 
         Returns
         -------
@@ -294,21 +322,24 @@ class MoERegressor(RegressorMixin, BaseMoE):
             Only with ``return_std``.
         """
         if not return_std:
-            return self._shaped(self._combined(X))
+            return self._shaped(self._combined(X, exposure))
         rows = self._rows(X)
         how, top_k = self._rule
-        mixture = self._mixture(rows, top_k)
+        log_weights, pred, indices = self._mixture(rows, top_k)
+        mixture = log_weights, self._exposed(pred, exposure), indices
         variance = combined_variance(how, self.likelihood_, *mixture)
         prediction = combined(how, self.likelihood_, *mixture)
         return self._shaped(prediction), self._shaped(np.sqrt(variance))
 
-    def predict_dist(self, X):
+    def predict_dist(self, X, exposure=None):
         """Predict the whole distribution of the target.
 
         Parameters
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
             Features, in the form that fit had.
+        exposure : array-like of shape (n_samples,), default=None
+            Of counts, as in `fit`; ones by default.
 
         Returns
         -------
@@ -318,7 +349,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
             chosen experts.
         """
         log_weights, pred, indices = self._mixture(self._rows(X), self._top_k)
-        law = self.likelihood_.law(pred, indices)
+        law = self.likelihood_.law(self._exposed(pred, exposure), indices)
         if hasattr(self.likelihood_, "add_noise"):
             log_weights, law = self.likelihood_.add_noise(log_weights, law)
         return MixtureDistribution(log_weights, law, not self._many_outputs)
@@ -357,45 +388,5 @@ class MoERegressor(RegressorMixin, BaseMoE):
         ndarray of shape (n_samples, n_experts) or (n_samples, n_experts, n_outputs)
             In units of the target.
         """
-        pred = self._every_pred(X)
+        pred = one_by_one(self.likelihood_, self._every_pred(X))
         return pred if self._many_outputs else pred[:, :, 0]
-
-    def _resolve_likelihood(self):
-        return resolve_part(self.likelihood, LIKELIHOODS, "likelihood", ("log_lik", "update"))
-
-    def _n_classes(self):
-        return None
-
-    def _encode_target(self, y):
-        y = self._numbers(y)
-        refuses = who_refuses(self.experts, accepts_many_outputs)
-        if y.ndim == 2 and refuses:
-            if y.shape[1] > 1:
-                raise ValueError(
-                    f"y has {y.shape[1]} outputs, and {refuses} predicts one; wrap it in a "
-                    f"MultiOutputRegressor, or fit one model per output."
-                )
-            y = column_or_1d(y, warn=True)
-        self._many_outputs = y.ndim == 2
-        return y.reshape(len(y), -1)
-
-    def _numbers(self, y):
-        """A finite target of one or two dimensions as float64."""
-        refuse_sparse(y)
-        y = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
-        return np.asarray(y, dtype=np.float64)
-
-    def _target_weight(self, target, weight):
-        return weight
-
-    def _decode_target(self, y):
-        y = self._numbers(y)
-        y = y.reshape(len(y), -1)
-        if y.shape[1] != self.likelihood_.dispersion.shape[1]:
-            raise ValueError(
-                f"y has {y.shape[1]} columns; fit had {self.likelihood_.dispersion.shape[1]}."
-            )
-        return y
-
-    def _shaped(self, values):
-        return values if self._many_outputs else values[:, 0]

@@ -74,6 +74,7 @@ LAYERS = {
     "_online": 3,
     "_picture": 3,
     "_predict": 3,
+    "_targets": 3,
     "_training": 3,
     "_sparse": 3,
     "_validation": 3,

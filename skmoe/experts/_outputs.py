@@ -42,9 +42,12 @@ class MeanOutput:
     ----------
     n_columns : int
         Number of outputs m.
+    link : likelihood, default=None
+        Whose ``from_mean`` turns means into predictions.
     """
 
     n_columns: int
+    link: object = None
 
     def __call__(self, who, estimator, X):
         """Predict the means.
@@ -66,7 +69,7 @@ class MeanOutput:
             mean = mean[:, None]
         _check_shape(who, mean, (n_rows, self.n_columns))
         _check_finite(who, mean)
-        return mean
+        return mean if self.link is None else self.link.from_mean(mean)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,9 @@ class EstimatorExperts:
     on_error : {"raise", "drop"}, default="raise"
         Whether a failing fit raises the expert's error, or `ExpertsFailed` after all
         others were tried.
+    link : likelihood, default=None
+        Says by ``training_target`` what regressors are trained on, and by ``from_mean``
+        what becomes of their predictions; None for means of the target as it is.
 
     Attributes
     ----------
@@ -78,8 +81,10 @@ class EstimatorExperts:
         random_state=0,
         n_jobs=None,
         on_error="raise",
+        link=None,
     ):
         self.classes = classes
+        self.link = link
         self.single_output = single_output
         self.smoothing = smoothing
         self.n_jobs = n_jobs
@@ -119,7 +124,8 @@ class EstimatorExperts:
             # What was fitted elsewhere is as honest on one row as on another.
             folds = [(every, every)] if slot.frozen else data.folds
             jobs += [
-                Job(slot, data.weight * resp[:, k], train, test, None, k) for train, test in folds
+                Job(slot, training.weight * resp[:, k], train, test, None, k)
+                for train, test in folds
             ]
         output = self._output()
         pred = np.empty((len(every), self.n_experts, output.n_columns))
@@ -150,7 +156,7 @@ class EstimatorExperts:
         """
         training, output = self._training(data), self._output()
         keep = data.folds is None
-        jobs = self._jobs_on_rows(data, resp, rows)
+        jobs = self._jobs_on_rows(data, training, resp, rows)
         results = self._run(jobs, training, output, keep)
         pred = [np.empty((len(some), output.n_columns)) for some in rows]
         for job, (_, part) in zip(jobs, results, strict=True):
@@ -159,7 +165,7 @@ class EstimatorExperts:
             self.estimators_ = [fitted for fitted, _ in results]
         return pred, sum(job.n_fitted for job in jobs)
 
-    def _jobs_on_rows(self, data, resp, rows):
+    def _jobs_on_rows(self, data, training, resp, rows):
         """One job per expert, or per expert and fold that has rows to predict."""
         every = np.arange(len(data.weight))
         folds = [(every, every)] if data.folds is None else data.folds
@@ -171,7 +177,7 @@ class EstimatorExperts:
             last = getattr(self, "estimators_", last)
         jobs = []
         for k, slot in enumerate(self._slots):
-            weight, fold = data.weight * resp[:, k], fold_of[rows[k]]
+            weight, fold = training.weight * resp[:, k], fold_of[rows[k]]
             if slot.frozen or data.folds is None:
                 jobs.append(Job(slot, weight, every, rows[k], last[k], k, HANDFUL))
                 continue
@@ -269,6 +275,7 @@ class EstimatorExperts:
             smoothing=self.smoothing,
             random_state=random_state,
             n_jobs=self.n_jobs,
+            link=self.link,
         )
         fresh._n_outputs = self._n_outputs
         return fresh
@@ -308,7 +315,7 @@ class EstimatorExperts:
         test = every if predict else None
         last = getattr(self, "estimators_", [None] * self.n_experts)
         jobs = [
-            Job(slot, data.weight * resp[:, k], every, test, last[k], k)
+            Job(slot, training.weight * resp[:, k], every, test, last[k], k)
             for k, slot in enumerate(self._slots)
         ]
         output = self._output()
@@ -352,11 +359,14 @@ class EstimatorExperts:
         """Return the rows in the form that the experts are fitted on."""
         if self.classes is not None:
             return Training(data.X, self.classes[data.y], data.weight, True)
-        y = data.y.reshape(len(data.weight), -1)
+        y, factor = data.y.reshape(len(data.weight), -1), None
+        if self.link is not None:
+            y, factor = self.link.training_target(data.y)
         self._n_outputs = y.shape[1]
-        return Training(data.X, y[:, 0] if self.single_output else y, data.weight, False)
+        weight = data.weight if factor is None else data.weight * factor
+        return Training(data.X, y[:, 0] if self.single_output else y, weight, False)
 
     def _output(self):
         if self.classes is None:
-            return MeanOutput(self._n_outputs)
+            return MeanOutput(self._n_outputs, self.link)
         return ClassOutput(self.classes, self.smoothing)

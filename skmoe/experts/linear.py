@@ -14,6 +14,7 @@ from .._penalty import ElasticNet
 from .._precondition import fits_gram
 from ._coefficients import CoefficientExperts
 from ._wide import conjugate_gradient_step, elastic_net_step
+from .generalized import GeneralizedLinearExperts
 from .multinomial import MultinomialExperts
 
 
@@ -80,7 +81,7 @@ class LinearExpert(BaseEstimator):
         """What two fits have in common where one can go on from the other."""
         return type(self), type(self.origin)
 
-    def collection(self, n_experts, n_classes=None):
+    def collection(self, n_experts, n_classes=None, likelihood=None):
         """The experts made from this template.
 
         Parameters
@@ -88,11 +89,15 @@ class LinearExpert(BaseEstimator):
         n_experts : int
         n_classes : int, default=None
             None for regression.
+        likelihood : likelihood, default=None
+            Started; Gaussian if None.
 
         Returns
         -------
-        LinearExperts or MultinomialExperts
+        LinearExperts, MultinomialExperts or GeneralizedLinearExperts
         """
+        if hasattr(likelihood, "first_pred"):
+            return GeneralizedLinearExperts(n_experts, likelihood, self.alpha, self.l1_ratio)
         if n_classes is None:
             experts = LinearExperts(n_experts, self.alpha, self.l1_ratio)
         else:

@@ -90,7 +90,7 @@ class MLPExpert(BaseEstimator):
         """What two fits have in common where one can go on from the other."""
         return type(self), tuple(self.hidden_layer_sizes), self.activation, type(self.origin)
 
-    def collection(self, n_experts, n_classes=None):
+    def collection(self, n_experts, n_classes=None, likelihood=None):
         """The experts made from this template.
 
         Parameters
@@ -98,6 +98,8 @@ class MLPExpert(BaseEstimator):
         n_experts : int
         n_classes : int, default=None
             None for regression.
+        likelihood : likelihood, default=None
+            Started; Gaussian if None.
 
         Returns
         -------

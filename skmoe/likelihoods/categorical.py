@@ -107,7 +107,7 @@ class Categorical(BaseEstimator):
         """No parameters: 0."""
         return 0
 
-    def combine(self, log_weights, pred):
+    def combine(self, log_weights, pred, experts=None):
         """Class probabilities of the mixture: (n, K), (n, K, C) -> (n, C)."""
         proba = scipy.special.softmax(pred, axis=2)
         return np.einsum("nk,nkc->nc", np.exp(log_weights), proba)

@@ -252,11 +252,15 @@ class Gaussian(BaseEstimator):
         """Sum over rows of the expected curvature by the prediction: (K, m)."""
         return sums.weight[:, None] / self._variance
 
+    def curved(self, grams):
+        """Return curvatures (K, m, D, D) of experts from Grams (K, D, D)."""
+        return grams[:, None] / self._variance[:, :, None, None]
+
     def n_parameters(self):
         """Number of free variances."""
         return self._variance.shape[1] if self.shared else self._variance.size
 
-    def combine(self, log_weights, pred):
+    def combine(self, log_weights, pred, experts=None):
         """Mean of the mixture: (n, K), (n, K, m) -> (n, m)."""
         return np.einsum("nk,nkm->nm", np.exp(log_weights), pred)
 

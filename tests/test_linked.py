@@ -1,0 +1,229 @@
+"""Laws behind links: densities and derivatives, EM and gradients, targets, exposure."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from problems import StrictMonitor, responsibilities, weights
+from scipy.stats import poisson
+from sklearn import config_context
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import PoissonRegressor
+from sklearn.model_selection import cross_val_score
+
+from skmoe import MoERegressor
+from skmoe._design import Design
+from skmoe._em import fit_em, is_additive
+from skmoe._fit import FitData, objective_value
+from skmoe._joint import objective_gradient
+from skmoe._monitor import Monitor
+from skmoe._starts import linear_parts, one_expert_variance
+from skmoe._sweep import Sweeper
+from skmoe._whole import WholeEvaluator
+from skmoe.datasets import load_patent
+from skmoe.experts import LinearExpert
+from skmoe.gates import SoftmaxGate
+from skmoe.likelihoods import Poisson
+from skmoe.likelihoods.linked import spread_of
+
+N = 60
+rng = np.random.RandomState(0)
+X = rng.uniform(-1, 1, size=(N, 2))
+ETA = np.where(X[:, 0] > 0, 1.0 + X[:, 1], 0.5 - X[:, 1])
+COUNTS = rng.poisson(np.exp(ETA)).astype(float)
+
+# (law, its targets)
+LAWS = {
+    "poisson": (Poisson(), COUNTS),
+}
+laws = pytest.mark.parametrize("name", LAWS)
+
+
+def fit_data(name, weighted=True):
+    """`FitData` as the estimator makes it."""
+    law, y = LAWS[name]
+    weight = weights(N) if weighted else np.ones(N)
+    view, y = Design.standardised(X, weight), law.encode(y)
+    rough = law.rough(law.columns(y))
+    numeric = FitData(view, view, rough, weight, y_scale=spread_of(rough, weight))
+    scale, base = law.target_scale(y, weight), one_expert_variance(numeric)
+    return FitData(view, view, y, weight, y_scale=scale, base_variance=base)
+
+
+def begun(data, name, n_iter=2, n_experts=3, alpha=1.0):
+    parts = linear_parts(data, LinearExpert(alpha), SoftmaxGate(), LAWS[name][0], n_experts)
+    resp = responsibilities(N, n_experts)
+    result = fit_em(data, parts, Monitor(0.0, n_iter), resp, accelerate=False)
+    parts.gate, parts.experts, parts.likelihood = result.gate, result.experts, result.likelihood
+    return parts
+
+
+@laws
+def test_gradient_agrees_with_differences(name):
+    data = fit_data(name)
+    parts = begun(data, name)
+
+    def value(flat):
+        moved = parts.with_flat(flat)
+        return objective_value(data, Sweeper(data)(moved).loglik, moved)
+
+    flat = parts.flat() + 0.05 * np.random.RandomState(1).normal(size=parts.flat().size)
+    moved = parts.with_flat(flat)
+    found = objective_gradient(data, moved, Sweeper(data)(moved))
+    steps = 1e-5 * np.maximum(1.0, np.abs(flat))
+    expected = [
+        (value(flat + step * unit) - value(flat - step * unit)) / (2 * step)
+        for step, unit in zip(steps, np.eye(len(flat)))
+    ]
+    assert_allclose(found, expected, atol=1e-6)
+
+
+@laws
+def test_a_sweep_equals_all_rows_at_once(name):
+    data = fit_data(name)
+    parts = begun(data, name)
+    one, other = (make(data)(parts, grams=True) for make in (Sweeper, WholeEvaluator))
+    for field in ("loglik", "experts", "by_expert", "gram", "gate_gram"):
+        assert_allclose(getattr(one, field), getattr(other, field), rtol=1e-9, atol=1e-9)
+    assert_allclose(one.gate.ravel(), other.gate.ravel(), atol=1e-9)
+
+
+@laws
+@pytest.mark.parametrize("additive", [True, False])
+def test_em_climbs(name, additive):
+    data = fit_data(name)
+    parts = linear_parts(data, LinearExpert(), SoftmaxGate(), LAWS[name][0], 3)
+    assert is_additive(data, parts)
+    monitor = StrictMonitor(0.0, 10, patience=10_000)
+    resp = responsibilities(N, 3)
+    assign = None if additive else lambda resp: resp
+    result = fit_em(data, parts, monitor, resp, assign=assign)
+    assert result.objective > result.history["objective"][0]
+
+
+@laws
+def test_em_and_gradients_agree(name):
+    y = LAWS[name][1]
+    found = []
+    for solver in ("em", "gradient"):
+        model = MoERegressor(n_experts=2, likelihood=LAWS[name][0], solver=solver, init="kmeans")
+        model.set_params(n_init=1, tol=1e-10, max_iter=3000).fit(X, y)
+        found.append(model.objective_)
+    assert_allclose(found[0], found[1], atol=1e-5)
+
+
+@laws
+def test_routed_log_likelihood_is_that_of_the_chosen_experts(name):
+    data = fit_data(name)
+    parts = begun(data, name)
+    pred = parts.experts.predict(data.X)
+    every = parts.likelihood.log_lik(data.y, pred)
+    chosen = np.argsort(np.random.RandomState(0).uniform(size=(N, 3)), axis=1)[:, :2]
+    some = np.take_along_axis(pred, chosen[:, :, None], axis=1)
+    found = parts.likelihood.log_lik(data.y, some, chosen)
+    assert_allclose(found, np.take_along_axis(every, chosen, axis=1), rtol=1e-10)
+
+
+# -- counts ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["em", "gradient"])
+def test_golden_patent(solver):
+    """Log-likelihood and BIC published for flexmix (Leisch 2004, three Poisson experts)."""
+    frame = load_patent(as_frame=True).frame
+    model = MoERegressor(
+        LinearExpert(alpha=0.0),
+        3,
+        gate=SoftmaxGate(alpha=0.0),
+        likelihood="poisson",
+        solver=solver,
+        gate_features=["RDS"],
+        expert_features=["lgRD"],
+        n_init=4,
+        tol=1e-8,
+        max_iter=1000,
+        random_state=0,
+    )
+    data, y = frame[["lgRD", "RDS"]], frame["Patents"]
+    model.fit(data, y)
+    assert_allclose(model.log_likelihood(data, y).sum(), -197.675, atol=1e-2)
+    assert_allclose(model.bic(data, y), 437.84, atol=1e-2)
+    assert model.n_parameters_ == 10
+    assert_allclose(
+        model.predict_experts(data)[:, 0], model.experts_[0].predict(data[["lgRD"]]), rtol=1e-10
+    )
+
+
+@pytest.fixture(name="motor")
+def _motor(shared_data):
+    """Dummies of the three factors, claims and holders."""
+    frame = shared_data("motor_insurance")
+    factors = [frame[name].astype("category").cat.codes for name in ("District", "Group", "Age")]
+    numbers = np.column_stack([codes == level for codes in factors for level in (1, 2, 3)])
+    return numbers.astype(float), frame["Claims"].to_numpy(float), frame["Holders"].to_numpy(float)
+
+
+@pytest.mark.parametrize("solver", ["em", "gradient"])
+def test_one_expert_with_exposure_is_a_poisson_regression_of_rates(motor, solver):
+    numbers, claims, holders = motor
+    expected = PoissonRegressor(alpha=0.0, tol=1e-10, max_iter=1000, solver="newton-cholesky")
+    expected.fit(numbers, claims / holders, sample_weight=holders)
+    model = MoERegressor(
+        LinearExpert(alpha=0.0), 1, likelihood="poisson", solver=solver, tol=1e-13, max_iter=500
+    )
+    model.fit(numbers, claims, exposure=holders)
+    assert_allclose(model.experts_[0].coef_, expected.coef_, atol=1e-6)
+    assert_allclose(model.experts_[0].intercept_, expected.intercept_, atol=1e-6)
+    assert_allclose(model.predict(numbers), expected.predict(numbers), rtol=1e-6)
+    counts = expected.predict(numbers) * holders
+    assert_allclose(model.predict(numbers, exposure=holders), counts, rtol=1e-6)
+
+
+def test_other_experts_are_trained_on_rates(motor):
+    numbers, claims, holders = motor
+    template = PoissonRegressor(alpha=1e-8, tol=1e-8, max_iter=1000, solver="newton-cholesky")
+    model = MoERegressor(template, 1, likelihood="poisson", cross_fit=None)
+    model.fit(numbers, claims, exposure=holders)
+    template.fit(numbers, claims / holders, sample_weight=holders)
+    assert_allclose(model.predict(numbers), template.predict(numbers), rtol=1e-6)
+    loglik = model.log_likelihood(numbers, claims, exposure=holders)
+    mean = template.predict(numbers) * holders
+    assert_allclose(loglik, poisson(mean).logpmf(claims), rtol=1e-5)
+
+
+def test_exposure_is_routed_through_cross_validation(motor):
+    numbers, claims, holders = motor
+    with config_context(enable_metadata_routing=True):
+        model = MoERegressor(n_experts=1, likelihood="poisson")
+        model.set_fit_request(exposure=True).set_score_request(exposure=True)
+        found = cross_val_score(model, numbers, claims, cv=2, params={"exposure": holders})
+    assert (found > 0.5).all()
+
+
+def test_wrong_targets_and_exposures_say_what_to_do():
+    model = MoERegressor(n_experts=2, likelihood="poisson")
+    with pytest.raises(
+        ValueError, match=r"y\[0\] is .*likelihood=Poisson is a law of counts.*exposure"
+    ):
+        model.fit(X, COUNTS + 0.5)
+    with pytest.raises(ValueError, match="exposure must be positive"):
+        model.fit(X, COUNTS, exposure=np.zeros(N))
+    with pytest.raises(ValueError, match=r"exposure has shape \(3,\)"):
+        model.fit(X, COUNTS, exposure=np.ones(3))
+    with pytest.raises(ValueError, match="likelihood=Gaussian has no use for it"):
+        MoERegressor().fit(X, COUNTS, exposure=np.ones(N))
+    assert not vars(model).get("gate_")
+
+
+def test_boosted_trees_with_a_poisson_loss_are_experts():
+    boosted = HistGradientBoostingRegressor(loss="poisson", max_iter=5, min_samples_leaf=5)
+    model = MoERegressor(boosted, 2, likelihood="poisson", max_iter=20, tol=10.0, random_state=0)
+    model.fit(X, COUNTS)
+    assert (model.predict(X) > 0).all() and np.isfinite(model.log_likelihood(X, COUNTS)).all()
+    mean, std = model.predict(X, return_std=True)
+    assert (np.square(std) >= mean - 1e-9).all()  # a mixture of Poisson laws is overdispersed
+
+
+def test_numbers_of_experts_are_chosen_for_counts():
+    model = MoERegressor(n_experts="auto", max_experts=3, likelihood="poisson", random_state=0)
+    model.fit(X, COUNTS)
+    assert 1 <= model.n_experts_ <= 3 and len(model.path_) >= 2
