@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from numpy.testing import assert_allclose
 from problems import StrictMonitor, responsibilities, weights
 from scipy.stats import poisson
@@ -24,6 +25,7 @@ from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate
 from skmoe.likelihoods import Poisson
 from skmoe.likelihoods.linked import spread_of
+from skmoe.solvers import Minibatch
 
 N = 60
 rng = np.random.RandomState(0)
@@ -227,3 +229,12 @@ def test_numbers_of_experts_are_chosen_for_counts():
     model = MoERegressor(n_experts="auto", max_experts=3, likelihood="poisson", random_state=0)
     model.fit(X, COUNTS)
     assert 1 <= model.n_experts_ <= 3 and len(model.path_) >= 2
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_minibatches_come_near_the_whole(sparse):
+    rows = sp.csr_matrix(X) if sparse else X
+    model = MoERegressor(n_experts=2, likelihood="poisson", init="kmeans", n_init=1)
+    whole = model.fit(X, COUNTS).log_likelihood(X, COUNTS).mean()
+    model.set_params(solver=Minibatch(n_epochs=30, batch_size=20), random_state=0).fit(rows, COUNTS)
+    assert model.log_likelihood(rows, COUNTS).mean() > whole - 0.1

@@ -91,7 +91,7 @@ class FactorExpert(BaseEstimator):
         """What two fits have in common where one can go on from the other."""
         return type(self), self.n_factors
 
-    def collection(self, n_experts, n_classes=None):
+    def collection(self, n_experts, n_classes=None, likelihood=None):
         """The experts made from this template.
 
         Parameters
@@ -99,6 +99,8 @@ class FactorExpert(BaseEstimator):
         n_experts : int
         n_classes : int, default=None
             None for regression.
+        likelihood : likelihood, default=None
+            Started; Gaussian if None.
 
         Returns
         -------

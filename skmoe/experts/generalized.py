@@ -66,6 +66,10 @@ class GeneralizedLinearExperts(CoefficientExperts):
         """Factor of ``coef ** 2 / 2`` in `penalty`, where it has no L1 part: (K, P)."""
         return np.broadcast_to(self._net().ridge, self.coef.shape[1:])
 
+    def column_ridge(self):
+        """Factor of a row of `column_table`, squared and halved, in the penalty."""
+        return (self.ridge() * np.square(self.unit())).ravel()
+
     def moved(self, stats, likelihood, length=1.0):
         """A copy after a step of Fisher scoring, and the rise that it promises.
 

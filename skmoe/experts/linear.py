@@ -97,8 +97,8 @@ class LinearExpert(BaseEstimator):
         LinearExperts, MultinomialExperts or GeneralizedLinearExperts
         """
         if hasattr(likelihood, "first_pred"):
-            return GeneralizedLinearExperts(n_experts, likelihood, self.alpha, self.l1_ratio)
-        if n_classes is None:
+            experts = GeneralizedLinearExperts(n_experts, likelihood, self.alpha, self.l1_ratio)
+        elif n_classes is None:
             experts = LinearExperts(n_experts, self.alpha, self.l1_ratio)
         else:
             experts = MultinomialExperts(n_experts, n_classes, self.alpha, self.l1_ratio)
