@@ -121,7 +121,7 @@ class LinkedTraining:
         return np.ascontiguousarray(found[1].reshape(-1, len(y)).T)
 
     def standard_residual(self, y, pred):
-        """Return scores in units of their standard deviations, (n, K, P * m): what an expert misses."""
+        """Return scores (n, K, P * m) in units of their standard deviations."""
         ones = np.ones((pred.shape[1], len(y)))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             scores, curved, _ = self._weighted(*self._arrays(y, pred, None), ones)

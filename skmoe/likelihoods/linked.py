@@ -112,7 +112,7 @@ class LinkedLikelihood(LinkedTraining, BaseEstimator):
         return (weight @ self.rough(y) / weight.sum())[None]
 
     def start_theta(self, y, weight, base):
-        """Return dispersions (q, m) of a good start; ``base`` (m,) is a residual variance of `rough`."""
+        """Return dispersions (q, m) to start from; ``base`` (m,) are variances of `rough`."""
         return np.zeros((self.n_thetas, len(base)))
 
     def training_target(self, y):
