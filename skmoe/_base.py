@@ -205,7 +205,8 @@ class BaseMoE(
         dense = self.routing is None and self.load_balance is None
         plan = adopt_experts(self.solver, plan)
         check_law(likelihood, plan)
-        solver = resolve_solver(self.solver, plan, gate, self.cross_fit, dense)
+        smooth = getattr(likelihood, "is_smooth", True)
+        solver = resolve_solver(self.solver, plan, gate, self.cross_fit, dense, smooth)
         check_solver(self, solver, plan, gate)
         criterion = self._check_growth(plan, gate, likelihood)
         door = enter(self, plan, gating, X, y, sample_weight, classes_known, exposure)

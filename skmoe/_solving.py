@@ -35,7 +35,7 @@ def adopt_experts(value, plan):
     return replace(plan, linear=own, templates=[])
 
 
-def resolve_solver(value, plan, gate, cross_fit, dense=True):
+def resolve_solver(value, plan, gate, cross_fit, dense=True, smooth=True):
     """The solver; "auto" takes gradients where all parts have them.
 
     Parameters
@@ -48,13 +48,15 @@ def resolve_solver(value, plan, gate, cross_fit, dense=True):
         The parameter of that name.
     dense : bool, default=True
         Whether every row trains every expert, and loads are left alone.
+    smooth : bool, default=True
+        Whether the density has a derivative everywhere.
 
     Returns
     -------
     solver
     """
     if value == "auto":
-        smooth = plan.linear is not None and hasattr(gate, "penalty_gradient") and dense
+        smooth = smooth and plan.linear is not None and hasattr(gate, "penalty_gradient") and dense
         smooth = smooth and not getattr(gate, "early_stopping", False)
         if not dense and plan.linear is not None:
             _check_ridge(value, plan.linear)
@@ -64,7 +66,7 @@ def resolve_solver(value, plan, gate, cross_fit, dense=True):
         raise TypeError(f"solver={solver!r} is no solver; try EM() or Gradient().")
     if isinstance(solver, Stages):
         _check_stages(solver, plan)
-        inner = resolve_solver(solver.solver, plan, gate, cross_fit, dense)
+        inner = resolve_solver(solver.solver, plan, gate, cross_fit, dense, smooth)
         if isinstance(inner, (Minibatch, Pool, Stages)):
             raise ValueError(
                 f"Stages(solver={solver.solver!r}) cannot train the joint stage; use 'auto', "

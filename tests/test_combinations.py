@@ -18,7 +18,7 @@ from skmoe import MoEClassifier, MoERegressor
 from skmoe.balance import BalancePenalty
 from skmoe.experts import FactorExpert, LinearExpert, MLPExpert
 from skmoe.gates import HierarchicalGate, MLPGate, SoftmaxGate
-from skmoe.likelihoods import GaussianWithNoise
+from skmoe.likelihoods import Binomial, GaussianWithNoise
 from skmoe.solvers import EM, Gradient, Minibatch, Pool, Stages
 
 # Three iterations are not meant to converge.
@@ -113,6 +113,25 @@ TOP_K = [None, 1, 2]
 RULES = ["top1", "median", "log_pool", "vote"]
 
 
+COUNTS = np.random.RandomState(2).poisson(np.exp(DENSE[:, 0]))
+# Likelihoods of linear predictors and their targets; with fewer choices of all else.
+LAWS = {
+    "asymmetric_laplace": NUMBERS,
+    "binomial": np.minimum(COUNTS, 5),
+    "gamma": np.exp(NUMBERS),
+    "heteroscedastic_gaussian": NUMBERS,
+    "inverse_gaussian": np.exp(NUMBERS),
+    "laplace": NUMBERS,
+    "lognormal": np.exp(NUMBERS),
+    "negative_binomial": COUNTS,
+    "poisson": COUNTS,
+    "student_t": NUMBERS,
+    "tweedie": np.maximum(SCORE, 0.0),
+    "zero_inflated_negative_binomial": COUNTS,
+    "zero_inflated_poisson": COUNTS,
+}
+
+
 def make(task, experts, **settings):
     """The estimator and its target."""
     own, y = TASKS[task]
@@ -177,6 +196,9 @@ def check_rules(model, X, y):
         model.set_params(combine=rule)
         if rule == "vote" and isinstance(model, MoERegressor):
             with pytest.raises(ValueError, match="use combine='median'"):
+                model.predict(few)
+        elif rule == "log_pool" and not hasattr(model.likelihood_, "log_pool"):
+            with pytest.raises(ValueError, match="multiplies densities"):
                 model.predict(few)
         elif isinstance(model, MoERegressor):
             prediction, std = model.predict(few, return_std=True)
@@ -287,3 +309,32 @@ def test_balanced_training_by_gradients(task):
             else:
                 with pytest.raises((TypeError, ValueError), match=message):
                     model.fit(DENSE, y)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_laws_of_linear_predictors(law):
+    y = LAWS[law]
+    likelihood = Binomial(5) if law == "binomial" else law
+    settings = {"likelihood": likelihood, "init": "kmeans", "n_init": 1, "random_state": 0}
+    for name, X in (("dense", DENSE), ("csr", INPUTS["csr"])):
+        for gate in ("softmax", "mlp", "gaussian"):
+            for solver in ("em", "gradient", "minibatch"):
+                model = MoERegressor(None, K, gate=GATES[gate], solver=SOLVERS[solver], max_iter=3)
+                model.set_params(**settings)
+                message = expected_error(gate, "linear", solver, name, y)
+                if message is None:
+                    check(model.fit(X, y, sample_weight=WEIGHT), X, y)
+                else:
+                    with pytest.raises((TypeError, ValueError), match=message):
+                        model.fit(X, y, sample_weight=WEIGHT)
+    for experts in ("tree", "mixed"):
+        for routing in (None, "token"):
+            model = MoERegressor(EXPERTS[experts][0], cross_fit=2, max_iter=3, **settings)
+            model.set_params(routing=routing, top_k=2, n_experts=K)
+            if law == "heteroscedastic_gaussian":
+                with pytest.raises(ValueError, match="use linear experts"):
+                    model.fit(DENSE, y)
+            else:
+                check(model.fit(DENSE, y), DENSE, y)
+    model = MoERegressor(None, K, routing="expert", top_k=2, max_iter=3, **settings)
+    check(model.fit(DENSE, y, sample_weight=WEIGHT), DENSE, y)

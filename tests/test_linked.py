@@ -5,11 +5,14 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose
 from problems import StrictMonitor, responsibilities, weights
-from scipy.stats import poisson
+from scipy import stats
+from scipy.integrate import quad
+from scipy.special import logsumexp
 from sklearn import config_context
 from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.linear_model import PoissonRegressor
+from sklearn.linear_model import GammaRegressor, PoissonRegressor, TweedieRegressor
 from sklearn.model_selection import cross_val_score
+from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import MoERegressor
 from skmoe._design import Design
@@ -23,7 +26,21 @@ from skmoe._whole import WholeEvaluator
 from skmoe.datasets import load_patent
 from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate
-from skmoe.likelihoods import Poisson
+from skmoe.likelihoods import (
+    AsymmetricLaplace,
+    Binomial,
+    Gamma,
+    HeteroscedasticGaussian,
+    InverseGaussian,
+    Laplace,
+    LogNormal,
+    NegativeBinomial,
+    Poisson,
+    StudentT,
+    Tweedie,
+    ZeroInflatedNegativeBinomial,
+    ZeroInflatedPoisson,
+)
 from skmoe.likelihoods.linked import spread_of
 from skmoe.solvers import Minibatch
 
@@ -34,8 +51,30 @@ ETA = np.where(X[:, 0] > 0, 1.0 + X[:, 1], 0.5 - X[:, 1])
 COUNTS = rng.poisson(np.exp(ETA)).astype(float)
 
 # (law, its targets)
+POSITIVE = np.exp(ETA) * rng.gamma(5.0, 0.2, size=N)
+NUMBERS = ETA + 0.3 * rng.standard_t(4, size=N)
+SUMS = np.where(COUNTS > 0, rng.gamma(np.maximum(COUNTS, 1) * 2.0, 0.5), 0.0)
+MANY = rng.negative_binomial(2.0, 1.0 / (1.0 + 0.5 * np.exp(ETA)))
+TRIALS = np.column_stack([rng.binomial(9, 1.0 / (1.0 + np.exp(-ETA))), np.full(N, 9)])
 LAWS = {
     "poisson": (Poisson(), COUNTS),
+    "negative binomial": (NegativeBinomial(), MANY.astype(float)),
+    "zero-inflated poisson": (ZeroInflatedPoisson(), COUNTS * (rng.uniform(size=N) > 0.3)),
+    "zero-inflated negative binomial": (
+        ZeroInflatedNegativeBinomial(),
+        MANY * (rng.uniform(size=N) > 0.3),
+    ),
+    "binomial": (Binomial(), TRIALS.astype(float)),
+    "binomial of trials": (Binomial(9), TRIALS[:, 0].astype(float)),
+    "gamma": (Gamma(), POSITIVE),
+    "inverse gaussian": (InverseGaussian(), POSITIVE),
+    "tweedie": (Tweedie(), SUMS),
+    "lognormal": (LogNormal(), POSITIVE),
+    "student t": (StudentT(), NUMBERS),
+    "student t of any df": (StudentT("estimate"), NUMBERS),
+    "laplace": (Laplace(), NUMBERS),
+    "asymmetric laplace": (AsymmetricLaplace(0.8), NUMBERS),
+    "heteroscedastic gaussian": (HeteroscedasticGaussian(), NUMBERS),
 }
 laws = pytest.mark.parametrize("name", LAWS)
 
@@ -102,7 +141,7 @@ def test_em_climbs(name, additive):
     assert result.objective > result.history["objective"][0]
 
 
-@laws
+@pytest.mark.parametrize("name", [name for name in LAWS if LAWS[name][0].is_smooth])
 def test_em_and_gradients_agree(name):
     y = LAWS[name][1]
     found = []
@@ -123,6 +162,141 @@ def test_routed_log_likelihood_is_that_of_the_chosen_experts(name):
     some = np.take_along_axis(pred, chosen[:, :, None], axis=1)
     found = parts.likelihood.log_lik(data.y, some, chosen)
     assert_allclose(found, np.take_along_axis(every, chosen, axis=1), rtol=1e-10)
+
+
+# What scipy says of the same law, from mean or location and a dispersion.
+SCIPY = {
+    "poisson": lambda eta, phi: stats.poisson(np.exp(eta)),
+    "negative binomial": lambda eta, phi: stats.nbinom(1 / phi, 1 / (1 + phi * np.exp(eta))),
+    "binomial of trials": lambda eta, phi: stats.binom(9, 1 / (1 + np.exp(-eta))),
+    "gamma": lambda eta, phi: stats.gamma(1 / phi, scale=phi * np.exp(eta)),
+    "inverse gaussian": lambda eta, phi: stats.invgauss(phi * np.exp(eta), scale=1 / phi),
+    "lognormal": lambda eta, phi: stats.lognorm(np.sqrt(phi), scale=np.exp(eta)),
+    "student t": lambda eta, phi: stats.t(4, eta, np.sqrt(phi)),
+    "laplace": lambda eta, phi: stats.laplace(eta, 2 * np.sqrt(phi)),
+}
+
+
+@pytest.mark.parametrize("name", SCIPY)
+def test_densities_and_moments_are_those_of_scipy(name):
+    data = fit_data(name)
+    law = LAWS[name][0].start(data, 2)
+    pred = np.random.RandomState(0).normal(size=(N, 2, 1))
+    phi = np.exp(law.theta_[0, 0, 0]) if law.n_thetas else 1.0
+    twin = SCIPY[name](pred[:, :, 0], phi)
+    y = law.columns(data.y)[0]
+    log_density = twin.logpmf(y) if law.discrete else twin.logpdf(y)
+    assert_allclose(law.log_lik(data.y, pred), log_density, rtol=1e-10)
+    assert_allclose(law.means(pred)[:, :, 0], twin.mean(), rtol=1e-10)
+    variance = twin.var() if twin.dist.name != "t" else np.full((N, 2), 2.0 * phi)
+    assert_allclose(law.variances(pred)[:, :, 0], variance, rtol=1e-9)
+
+
+@pytest.mark.parametrize("power", [1.2, 1.5, 1.9])
+def test_tweedie_is_a_poisson_number_of_gamma_numbers(power):
+    y, mean, phi = np.array([0.0, 0.02, 0.5, 3.0, 20.0]), 1.7, 0.8
+    rate = mean ** (2 - power) / (phi * (2 - power))
+    shape, scale = (2 - power) / (power - 1), phi * (power - 1) * mean ** (power - 1)
+    number = np.arange(1, 400)[:, None]
+    terms = stats.poisson(rate).logpmf(number) + stats.gamma(number * shape, scale=scale).logpdf(y)
+    expected = np.where(y > 0, logsumexp(terms, axis=0), -rate)
+    law = Tweedie(power=power)
+    eta, theta = np.full((1, 1, 5), np.log(mean)), np.full((1, 1, 1), np.log(phi))
+    assert_allclose(law.log_density((y[None],), [eta], [theta])[0, 0], expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["zero-inflated poisson", "zero-inflated negative binomial"])
+def test_zero_inflated_probabilities_sum_to_one(name):
+    law, counts = LAWS[name][0], np.arange(600.0)[None]
+    eta = [np.full((1, 1, 1), 0.7)]
+    theta = [np.full((1, 1, 1), value) for value in (-0.4, 0.3)[-law.n_thetas :]]
+    proba = np.exp(law.log_density((counts,), eta, theta))[0, 0]
+    assert_allclose(proba.sum(), 1.0, rtol=1e-10)
+    assert_allclose(proba @ counts[0], law.mean(eta, theta).item(), rtol=1e-9)
+    variance = proba @ counts[0] ** 2 - (proba @ counts[0]) ** 2
+    assert_allclose(variance, law.variance(eta, theta).item(), rtol=1e-8)
+
+
+@pytest.mark.parametrize("level", [0.2, 0.5, 0.9])
+def test_the_moments_of_an_asymmetric_laplace_law(level):
+    law, eta, theta = AsymmetricLaplace(level), [np.full((1, 1, 1), 0.7)], [np.full((1, 1, 1), 0.4)]
+
+    def mean_of(function):
+        def inside(y):
+            log_density = law.log_density((np.full((1, 1), y),), eta, theta)
+            return function(y) * np.exp(log_density.item())
+
+        return np.array([quad(inside, -np.inf, 0.7)[0], quad(inside, 0.7, np.inf)[0]])
+
+    assert_allclose(mean_of(lambda y: 1.0), [level, 1.0 - level], rtol=1e-7)
+    mean = mean_of(lambda y: y).sum()
+    assert_allclose(law.mean(eta, theta).item(), mean, rtol=1e-7)
+    variance = mean_of(lambda y: (y - mean) ** 2).sum()
+    assert_allclose(law.variance(eta, theta).item(), variance, rtol=1e-7)
+
+
+GLMS = {
+    "gamma": GammaRegressor(alpha=0.0, tol=1e-9, max_iter=500),
+    "inverse gaussian": TweedieRegressor(power=3, alpha=0.0, link="log", tol=1e-9, max_iter=500),
+    "tweedie": TweedieRegressor(power=1.5, alpha=0.0, link="log", tol=1e-9, max_iter=500),
+    "negative binomial": None,
+    "binomial": None,
+    "lognormal": None,
+    "student t": None,
+}
+
+
+@pytest.mark.parametrize("name", GLMS)
+def test_one_expert_is_a_generalised_linear_model(name):
+    y, template = LAWS[name][1], GLMS[name]
+    model = MoERegressor(LinearExpert(alpha=0.0), 1, likelihood=LAWS[name][0], tol=1e-12)
+    model.fit(X, y)
+    expert = model.experts_[0]
+    if template is not None:
+        template.fit(X, y)
+        assert type(expert) is type(template)
+        assert_allclose(expert.coef_, template.coef_, atol=1e-4)
+    if name == "lognormal":  # experts give medians, the mixture means
+        half = 0.5 * model.likelihood_.scale_[0] ** 2
+        assert_allclose(expert.predict(X) * np.exp(half), model.predict(X), rtol=1e-10)
+    elif name != "negative binomial" or template is None:
+        assert_allclose(expert.predict(X), model.predict(X), rtol=1e-9)
+
+
+@laws
+def test_other_experts_work_as_means(name):
+    law, y = LAWS[name]
+    model = MoERegressor(DecisionTreeRegressor(max_depth=2), 2, likelihood=law, cross_fit=None)
+    model.set_params(init="kmeans", n_init=1, tol=10.0, random_state=0)
+    if law.n_predictors > 1:
+        with pytest.raises(ValueError, match=r"2 predictors per expert.*use linear experts"):
+            model.fit(X, y)
+        return
+    model.fit(X, y)
+    assert np.isfinite(model.log_likelihood(X, y)).all()
+    mean, std = model.predict(X, return_std=True)
+    assert mean.shape == (N,) and (std > 0).all()
+    if not isinstance(law, (LogNormal, AsymmetricLaplace)):
+        expected = model.experts_[1].predict(X) * (9 if name == "binomial of trials" else 1)
+        assert_allclose(model.predict_experts(X)[:, 1], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "name, wrong, says",
+    [
+        ("gamma", 0.0, "numbers above zero; for zeros among positive numbers use 'tweedie'"),
+        ("tweedie", -1.0, "numbers of at least zero"),
+        ("negative binomial", -1.0, "counts.*exposure"),
+        ("lognormal", -0.5, "numbers above zero.*'student_t'"),
+        ("binomial of trials", 10.0, r"successes and of trials.*Binomial\(trials"),
+    ],
+)
+def test_targets_outside_the_support_are_named(name, wrong, says):
+    law, y = LAWS[name]
+    y = y.copy()
+    y[3] = wrong
+    with pytest.raises(ValueError, match=rf"y\[3\].*likelihood=.*{says}"):
+        MoERegressor(n_experts=2, likelihood=law).fit(X, y)
 
 
 # -- counts ----------------------------------------------------------------------------------
@@ -189,7 +363,7 @@ def test_other_experts_are_trained_on_rates(motor):
     assert_allclose(model.predict(numbers), template.predict(numbers), rtol=1e-6)
     loglik = model.log_likelihood(numbers, claims, exposure=holders)
     mean = template.predict(numbers) * holders
-    assert_allclose(loglik, poisson(mean).logpmf(claims), rtol=1e-5)
+    assert_allclose(loglik, stats.poisson(mean).logpmf(claims), rtol=1e-5)
 
 
 def test_exposure_is_routed_through_cross_validation(motor):

@@ -34,6 +34,7 @@ from .prediction import (
     top_one,
 )
 from .small import solve_blocks, split_sums
+from .tweedie import tweedie_series
 
 __all__ = [
     "PADDING",
@@ -72,6 +73,7 @@ __all__ = [
     "tiled_grams",
     "top_k",
     "top_one",
+    "tweedie_series",
     "weighted_grams",
 ]
 

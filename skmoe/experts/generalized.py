@@ -200,8 +200,7 @@ class GeneralizedLinearExperts(CoefficientExperts):
             if isinstance(expert, TransformedTargetRegressor):
                 inner = expert.regressor_ = LinearRegression()
                 expert._training_dim = 1
-                expert._fit_transformer(np.full(2, 0.5))
-                expert.n_features_in_ = slopes.shape[2]
+                expert._fit_transformer(np.full((2, 1), 0.5))
             inner.coef_ = slopes[k, 0] if n_outputs == 1 else slopes[k, :n_outputs]
             inner.intercept_ = intercept[k, 0] if n_outputs == 1 else intercept[k, :n_outputs]
             inner.n_features_in_ = slopes.shape[2]

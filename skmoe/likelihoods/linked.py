@@ -58,6 +58,8 @@ class LinkedLikelihood(LinkedTraining, BaseEstimator):
     n_predictors, n_thetas, n_columns = 1, 0, 1
     discrete = False
     takes_exposure = False
+    # Whether gradients tell all: without, ``solver="auto"`` is EM.
+    is_smooth = True
     # Predictors are in units of the target, or else have none.
     in_units = False
     # Longest step of a predictor (root mean square over rows) in one iteration.

@@ -1,0 +1,61 @@
+"""Gamma law."""
+
+import numpy as np
+import scipy.special
+from sklearn.linear_model import GammaRegressor
+
+from .positive import Positive
+
+
+class Gamma(Positive):
+    r"""Gamma law; the logarithm of its mean is linear in the features.
+
+    The variance is :math:`\phi_k \mu^2`, with a dispersion :math:`\phi_k` per expert (one over
+    the shape), estimated by maximum likelihood.
+
+    Parameters
+    ----------
+    floor : float, default=0.1
+        Smooth floor of the dispersions, as in `Gaussian`, relative to that of one expert.
+
+    Attributes
+    ----------
+    dispersion_ : ndarray of shape (n_experts,) or (n_experts, n_outputs)
+        Dispersions.
+
+    Examples
+    --------
+    >>> from skmoe import MoERegressor
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [1.0, 2.2, 3.9, 8.1]
+    >>> model = MoERegressor(n_experts=1, likelihood="gamma").fit(X, y)
+    >>> model.predict([[1.5]]).round(1)
+    array([2.9])
+    """
+
+    def log_density(self, y, eta, theta):
+        """Logarithm of the density."""
+        shape = np.exp(-theta[0])
+        log_y = np.log(y[0])
+        inside = shape * (log_y - eta[0] - y[0] * np.exp(-eta[0]) - theta[0])
+        return inside - log_y - scipy.special.gammaln(shape)
+
+    def derivatives(self, y, eta, theta):
+        """Do as `LinkedLikelihood` says."""
+        shape, ratio = np.exp(-theta[0]), y[0] * np.exp(-eta[0])
+        slope = np.log(ratio) - theta[0] + 1.0 - ratio - scipy.special.digamma(shape)
+        bent = np.square(shape) * scipy.special.polygamma(1, shape) - shape
+        return [shape * (ratio - 1.0)], [shape], [-shape * slope], [bent]
+
+    def variance(self, eta, theta):
+        """Dispersion times the squared mean."""
+        return np.exp(theta[0] + 2.0 * eta[0])
+
+    def regressor(self):
+        """`GammaRegressor`, whose mean is the exponential of a linear predictor."""
+        return GammaRegressor()
+
+    def make_law(self, eta, theta):
+        """`GammaLaw` of each row and expert."""
+        from .laws import GammaLaw
+
+        return GammaLaw(np.exp(eta[0]), np.exp(-theta[0]))
