@@ -2,7 +2,7 @@
 
 import numpy as np
 from sklearn.metrics import r2_score
-from sklearn.utils import column_or_1d
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import _check_y
 
 from ._validation import LIKELIHOODS, refuse_sparse, resolve_part, who_refuses
@@ -104,7 +104,7 @@ class RegressionTargets:
         refuse_sparse(y)
         likelihood = getattr(self, "likelihood_", None) or self._resolve_likelihood()
         if getattr(likelihood, "takes_infinite", False):
-            return np.asarray(y, dtype=np.float64)
+            return check_array(y, ensure_all_finite=False, ensure_2d=False, dtype=np.float64)
         y = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
         return np.asarray(y, dtype=np.float64)
 
@@ -172,6 +172,11 @@ def check_law(likelihood, plan):
             f"likelihood={name} trains linear experts and scikit-learn regressors, but experts "
             f"are {type(plan.linear).__name__}; use LinearExpert(), or a regressor such as "
             f"MLPRegressor with solver='em'."
+        )
+    if plan.linear is None and likelihood.only_linear:
+        raise ValueError(
+            f"likelihood={name} is for linear experts: it does not say what a scikit-learn "
+            f"regressor should be trained on; use experts=None."
         )
     if plan.linear is None and likelihood.n_predictors > 1:
         raise ValueError(

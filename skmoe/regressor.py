@@ -45,9 +45,10 @@ class MoERegressor(RegressionTargets, RegressorMixin, BaseMoE):
         Law of the target given an expert, by name or as an object such as
         ``Gaussian(shared=True)``. Any numbers: "gaussian", "gaussian_with_noise" (a noise
         expert beside the others absorbs outliers), "heteroscedastic_gaussian", "student_t",
-        "laplace", "asymmetric_laplace". Positive numbers: "lognormal", "gamma",
-        "inverse_gaussian", and with zeros "tweedie". Counts: "poisson",
-        "negative_binomial", "zero_inflated_poisson", "zero_inflated_negative_binomial",
+        "laplace", "asymmetric_laplace", "truncated_gaussian". Known to lie in an interval:
+        "censored_gaussian", "censored_lognormal". Positive numbers: "lognormal", "gamma",
+        "inverse_gaussian", and with zeros "tweedie". Counts: "poisson", "negative_binomial",
+        "zero_inflated_poisson", "zero_inflated_negative_binomial",
         "binomial". Linear experts get the link of the law, and other ones predict means.
     solver : {"auto", "em", "gradient", "minibatch", "pool", "stages"} or solver, default="auto"
         "em": expectation maximisation, for any experts. "gradient": L-BFGS on gate and

@@ -118,6 +118,8 @@ COUNTS = np.random.RandomState(2).poisson(np.exp(DENSE[:, 0]))
 LAWS = {
     "asymmetric_laplace": NUMBERS,
     "binomial": np.minimum(COUNTS, 5),
+    "censored_gaussian": np.minimum(NUMBERS, 0.7),
+    "censored_lognormal": np.exp(np.minimum(NUMBERS, 0.7)),
     "gamma": np.exp(NUMBERS),
     "heteroscedastic_gaussian": NUMBERS,
     "inverse_gaussian": np.exp(NUMBERS),
@@ -126,6 +128,7 @@ LAWS = {
     "negative_binomial": COUNTS,
     "poisson": COUNTS,
     "student_t": NUMBERS,
+    "truncated_gaussian": np.exp(NUMBERS),
     "tweedie": np.maximum(SCORE, 0.0),
     "zero_inflated_negative_binomial": COUNTS,
     "zero_inflated_poisson": COUNTS,
@@ -331,8 +334,8 @@ def test_laws_of_linear_predictors(law):
         for routing in (None, "token"):
             model = MoERegressor(EXPERTS[experts][0], cross_fit=2, max_iter=3, **settings)
             model.set_params(routing=routing, top_k=2, n_experts=K)
-            if law == "heteroscedastic_gaussian":
-                with pytest.raises(ValueError, match="use linear experts"):
+            if law in ("censored_gaussian", "censored_lognormal", "heteroscedastic_gaussian"):
+                with pytest.raises(ValueError, match=r"use linear experts|is for linear experts"):
                     model.fit(DENSE, y)
             else:
                 check(model.fit(DENSE, y), DENSE, y)

@@ -29,6 +29,8 @@ from skmoe.gates import SoftmaxGate
 from skmoe.likelihoods import (
     AsymmetricLaplace,
     Binomial,
+    CensoredGaussian,
+    CensoredLogNormal,
     Gamma,
     HeteroscedasticGaussian,
     InverseGaussian,
@@ -37,6 +39,7 @@ from skmoe.likelihoods import (
     NegativeBinomial,
     Poisson,
     StudentT,
+    TruncatedGaussian,
     Tweedie,
     ZeroInflatedNegativeBinomial,
     ZeroInflatedPoisson,
@@ -56,7 +59,13 @@ NUMBERS = ETA + 0.3 * rng.standard_t(4, size=N)
 SUMS = np.where(COUNTS > 0, rng.gamma(np.maximum(COUNTS, 1) * 2.0, 0.5), 0.0)
 MANY = rng.negative_binomial(2.0, 1.0 / (1.0 + 0.5 * np.exp(ETA)))
 TRIALS = np.column_stack([rng.binomial(9, 1.0 / (1.0 + np.exp(-ETA))), np.full(N, 9)])
+CENSORED = np.column_stack([np.minimum(NUMBERS, 1.2), np.where(NUMBERS > 1.2, np.inf, NUMBERS)])
+LOW = np.argsort(NUMBERS)[:9]
+CENSORED[LOW[:5], 0], CENSORED[LOW[5:]] = -np.inf, CENSORED[LOW[5:]] + [[-0.5, 0.3]]
 LAWS = {
+    "censored gaussian": (CensoredGaussian(), CENSORED),
+    "censored lognormal": (CensoredLogNormal(), np.exp(CENSORED)),
+    "truncated gaussian": (TruncatedGaussian(), POSITIVE),
     "poisson": (Poisson(), COUNTS),
     "negative binomial": (NegativeBinomial(), MANY.astype(float)),
     "zero-inflated poisson": (ZeroInflatedPoisson(), COUNTS * (rng.uniform(size=N) > 0.3)),
@@ -268,15 +277,15 @@ def test_other_experts_work_as_means(name):
     law, y = LAWS[name]
     model = MoERegressor(DecisionTreeRegressor(max_depth=2), 2, likelihood=law, cross_fit=None)
     model.set_params(init="kmeans", n_init=1, tol=10.0, random_state=0)
-    if law.n_predictors > 1:
-        with pytest.raises(ValueError, match=r"2 predictors per expert.*use linear experts"):
+    if law.n_predictors > 1 or law.only_linear:
+        with pytest.raises(ValueError, match=r"is for linear|2 predictors.*use linear experts"):
             model.fit(X, y)
         return
     model.fit(X, y)
     assert np.isfinite(model.log_likelihood(X, y)).all()
     mean, std = model.predict(X, return_std=True)
     assert mean.shape == (N,) and (std > 0).all()
-    if not isinstance(law, (LogNormal, AsymmetricLaplace)):
+    if not isinstance(law, (LogNormal, AsymmetricLaplace, TruncatedGaussian)):
         expected = model.experts_[1].predict(X) * (9 if name == "binomial of trials" else 1)
         assert_allclose(model.predict_experts(X)[:, 1], expected, rtol=1e-4, atol=1e-4)
 

@@ -2,6 +2,7 @@
 
 from .binomial import Binomial
 from .categorical import Categorical
+from .censored import CensoredGaussian, CensoredLogNormal
 from .gamma import Gamma
 from .gaussian import Gaussian
 from .heteroscedastic import HeteroscedasticGaussian
@@ -13,6 +14,7 @@ from .negative_binomial import NegativeBinomial
 from .noise import GaussianWithNoise
 from .poisson import Poisson
 from .student_t import StudentT
+from .truncated import TruncatedGaussian
 from .tweedie import Tweedie
 from .zero_inflated import ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 
@@ -20,6 +22,8 @@ __all__ = [
     "AsymmetricLaplace",
     "Binomial",
     "Categorical",
+    "CensoredGaussian",
+    "CensoredLogNormal",
     "Gamma",
     "Gaussian",
     "GaussianWithNoise",
@@ -31,6 +35,7 @@ __all__ = [
     "NegativeBinomial",
     "Poisson",
     "StudentT",
+    "TruncatedGaussian",
     "Tweedie",
     "ZeroInflatedNegativeBinomial",
     "ZeroInflatedPoisson",
@@ -40,6 +45,8 @@ __all__ = [
 BY_NAME = {
     "asymmetric_laplace": AsymmetricLaplace,
     "binomial": Binomial,
+    "censored_gaussian": CensoredGaussian,
+    "censored_lognormal": CensoredLogNormal,
     "gamma": Gamma,
     "gaussian": Gaussian,
     "gaussian_with_noise": GaussianWithNoise,
@@ -50,6 +57,7 @@ BY_NAME = {
     "negative_binomial": NegativeBinomial,
     "poisson": Poisson,
     "student_t": StudentT,
+    "truncated_gaussian": TruncatedGaussian,
     "tweedie": Tweedie,
     "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomial,
     "zero_inflated_poisson": ZeroInflatedPoisson,

@@ -58,6 +58,8 @@ class LinkedLikelihood(LinkedTraining, BaseEstimator):
     n_predictors, n_thetas, n_columns = 1, 0, 1
     discrete = False
     takes_exposure = False
+    # Whether targets may be infinite, and whether scikit-learn regressors cannot be experts.
+    takes_infinite, only_linear = False, False
     # Whether gradients tell all: without, ``solver="auto"`` is EM.
     is_smooth = True
     # Predictors are in units of the target, or else have none.
