@@ -25,7 +25,7 @@ from ._monitor import Interrupted
 from ._online import OnlineLearning
 from ._picture import visual_block
 from ._predict import MixturePredictions
-from ._solving import adopt_experts, check_groups, check_resumed, resolve_solver
+from ._solving import adopt_experts, check_groups, check_resumed, resolve_solver, seeded
 from ._sparse import check_solver, make_trainer, resolve_balance, resolve_routing, routing_facts
 from ._stream import seen
 from ._targets import check_law
@@ -212,7 +212,7 @@ class BaseMoE(
         door = enter(self, plan, gating, X, y, sample_weight, classes_known, exposure)
         rng = check_random_state(self.random_state)
         gating.seed(rng)
-        plan = plan.seeded(rng)
+        plan, solver = plan.seeded(rng), seeded(solver, rng)
         staged = isinstance(solver, Stages)
         given = self._given_start(door, X, y, plan.n_experts, rng, exact=staged)
         check_groups(solver, given, door.weight)

@@ -50,8 +50,8 @@ class Minibatch(BaseEstimator):
     forgetting : float, default=1.0
         Of ``partial_fit`` only: share of what was learned before a call that still counts
         after it; below 1 for streams whose regimes change.
-    random_state : int, RandomState instance or None, default=0
-        For the order of the rows.
+    random_state : int, RandomState instance or None, default=None
+        For the order of the rows. None: drawn from the ``random_state`` of the mixture.
 
     References
     ----------
@@ -86,6 +86,7 @@ class Minibatch(BaseEstimator):
     }
 
     patience = 5
+    draws = True
 
     def __init__(
         self,
@@ -101,7 +102,7 @@ class Minibatch(BaseEstimator):
         validation_fraction=0.1,
         n_iter_no_change=5,
         forgetting=1.0,
-        random_state=0,
+        random_state=None,
     ):
         self.batch_size = batch_size
         self.n_epochs = n_epochs

@@ -8,14 +8,15 @@ from types import MethodType
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import is_classifier
+from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 
 from ._em import load
 from ._features import is_frame
 from ._gating import resolve_gate
 from ._health import fingerprint
-from ._solving import resolve_solver
-from ._stream import Stream, check_steps
+from ._solving import resolve_solver, seeded
+from ._stream import Stream, check_steps, stream_options
 from ._sweep import single_blas
 from ._validation import check_weight, plan_experts
 from .experts.linear import LinearExpert
@@ -172,7 +173,8 @@ class OnlineLearning:
         plan = plan_experts(self.experts, self.n_experts, is_classifier(self))
         solver = resolve_solver(self.solver, plan, self._parts.gate, self.cross_fit)
         check_steps(solver, self._parts, data)
-        return Stream(data, self._parts, self._seen, solver, load)
+        options = seeded(stream_options(solver), check_random_state(self.random_state))
+        return Stream(data, self._parts, self._seen, solver, options, load)
 
     def _go_on(self, stream, X, y, sample_weight):
         """Steps on a batch, from where the model stands."""

@@ -1,7 +1,9 @@
 """Which solver trains the parts at hand."""
 
+import copy
 from dataclasses import replace
 
+import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from ._em import require
@@ -9,6 +11,8 @@ from ._stages import STAGES
 from ._validation import SOLVERS, resolve_part
 from .experts._adopted import adopted
 from .solvers import EM, Gradient, Minibatch, Pool, Stages
+
+_LARGEST_SEED = np.iinfo(np.int32).max
 
 
 def adopt_experts(value, plan):
@@ -82,6 +86,27 @@ def resolve_solver(value, plan, gate, cross_fit, dense=True, smooth=True):
     if isinstance(solver, Pool):
         _check_pool(value, plan, cross_fit)
     return solver
+
+
+def seeded(solver, rng):
+    """The solver; a copy with a seed that is drawn, where it draws numbers and has none.
+
+    Parameters
+    ----------
+    solver : solver
+    rng : numpy.random.RandomState
+        Drawn from only if there is need.
+
+    Returns
+    -------
+    solver
+    """
+    if isinstance(solver, Stages):
+        inner = seeded(solver.solver, rng)
+        return solver if inner is solver.solver else copy.copy(solver).set_params(solver=inner)
+    if not getattr(solver, "draws", False) or solver.random_state is not None:
+        return solver
+    return copy.copy(solver).set_params(random_state=int(rng.randint(_LARGEST_SEED)))
 
 
 def all_frozen(templates):

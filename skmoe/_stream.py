@@ -74,6 +74,8 @@ class Stream:
         Of the fit.
     solver : solver
         Minibatch: steps of Adam; otherwise stepwise EM where parts are additive.
+    options : Minibatch
+        Of the steps, with a seed; see `stream_options`.
     load : ndarray of shape (K,), default=None
         Of the rows of the fit, where ``data`` are others.
 
@@ -84,8 +86,8 @@ class Stream:
         columns that a batch touches.
     """
 
-    def __init__(self, data, parts, seen, solver, load=None):
-        self.options = stream_options(solver)
+    def __init__(self, data, parts, seen, solver, options, load=None):
+        self.options = options
         self.rng = copy.deepcopy(check_random_state(self.options.random_state))
         self.seen, self.time = seen.weight, None
         self.parts = parts

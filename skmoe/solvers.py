@@ -50,8 +50,8 @@ class EM(BaseEstimator):
     forgetting : float, default=1.0
         Of ``partial_fit`` only: share of what was learned before a call that still counts
         after it; below 1 for streams whose regimes change.
-    random_state : int, default=0
-        Seed of stochastic steps.
+    random_state : int, default=None
+        Seed of stochastic steps. None: drawn from the ``random_state`` of the mixture.
 
     References
     ----------
@@ -90,7 +90,7 @@ class EM(BaseEstimator):
         "revive": ["boolean"],
         "polish": [Interval(Integral, 0, None, closed="left")],
         "forgetting": [Interval(Real, 0, 1, closed="right")],
-        "random_state": [Interval(Integral, 0, 2**32 - 1, closed="both")],
+        "random_state": [Interval(Integral, 0, 2**32 - 1, closed="both"), None],
     }
 
     def __init__(
@@ -103,7 +103,7 @@ class EM(BaseEstimator):
         revive=False,
         polish=0,
         forgetting=1.0,
-        random_state=0,
+        random_state=None,
     ):
         self.accelerate = accelerate
         self.e_step = e_step
@@ -113,6 +113,11 @@ class EM(BaseEstimator):
         self.polish = polish
         self.forgetting = forgetting
         self.random_state = random_state
+
+    @property
+    def draws(self):
+        """Whether random numbers are drawn."""
+        return self.e_step == "stochastic"
 
     @property
     def patience(self):

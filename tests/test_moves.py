@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from problems import StrictMonitor, linear_parts, make_data, regression, responsibilities
+from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -13,7 +14,7 @@ from skmoe._fit import objective_value
 from skmoe._monitor import Monitor
 from skmoe.datasets import make_moe_regression
 from skmoe.likelihoods import GaussianWithNoise
-from skmoe.solvers import EM, Gradient
+from skmoe.solvers import EM, Gradient, Minibatch, Stages
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -98,6 +99,32 @@ def test_seeds_of_stochastic_steps():
         for seed in (0, 0, 1)
     ]
     assert values[0] == values[1] != values[2]
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [
+        EM(e_step="stochastic"),
+        Minibatch(n_epochs=2),
+        Stages(["experts", "joint"], solver=EM(e_step="stochastic")),
+    ],
+    ids=["em", "minibatch", "stages"],
+)
+def test_the_seed_of_the_mixture_is_that_of_its_solver(solver):
+    X, y = regression(3, n=100)
+    start = responsibilities(100, 3)
+
+    def history(seed, solver=solver):
+        model = MoERegressor(
+            n_experts=3, init=start, n_init=1, max_iter=5, solver=solver, random_state=seed
+        )
+        return model.fit(X, y[:, 0]).history_["objective"]
+
+    assert history(0) == history(0) != history(1)
+    if hasattr(solver, "random_state"):
+        fixed = clone(solver).set_params(random_state=7)
+        assert history(0, fixed) == history(1, fixed)
+    assert getattr(solver, "random_state", None) is None
 
 
 def test_annealing_ends_in_monotone_steps():
