@@ -8,6 +8,7 @@ from sklearn.utils.validation import _check_y
 from ._validation import LIKELIHOODS, refuse_sparse, resolve_part, who_refuses
 from .experts.estimators import accepts_many_outputs
 from .experts.linear import LinearExpert
+from .likelihoods import Mixed
 
 
 class RegressionTargets:
@@ -76,6 +77,8 @@ class RegressionTargets:
         return r2_score(y, predicted, sample_weight=sample_weight)
 
     def _resolve_likelihood(self):
+        if isinstance(self.likelihood, list):
+            return _resolve_list(self.likelihood)
         return resolve_part(self.likelihood, LIKELIHOODS, "likelihood", ("log_lik", "update"))
 
     def _n_classes(self):
@@ -162,11 +165,34 @@ def refuse_exposure(likelihood, exposure):
         )
 
 
+def _resolve_list(given):
+    """The law of a list of likelihoods, one per expert."""
+    if not given:
+        raise ValueError("likelihood is an empty list; give one likelihood per expert.")
+    laws = [resolve_part(law, LIKELIHOODS, "likelihood", ("log_lik", "update")) for law in given]
+    alone = [type(law).__name__ for law in laws if not hasattr(law, "first_pred")]
+    if alone:
+        raise ValueError(
+            f"likelihood: {alone[0]} cannot stand in a list; use others, such as 'student_t' with "
+            f"many degrees of freedom."
+        )
+    law = Mixed(laws)
+    law.check()
+    return law
+
+
 def check_law(likelihood, plan):
     """Raise where experts cannot give what the likelihood takes."""
     if not hasattr(likelihood, "first_pred"):
         return
     name = type(likelihood).__name__
+    if isinstance(likelihood, Mixed):
+        if plan.growth is not None or plan.n_experts != len(likelihood.likelihoods):
+            number = "'auto'" if plan.growth is not None else plan.n_experts
+            raise ValueError(
+                f"likelihood is a list of {len(likelihood.likelihoods)}, and n_experts={number}; "
+                f"give one likelihood per expert."
+            )
     if plan.linear is not None and not isinstance(plan.linear, LinearExpert):
         raise ValueError(
             f"likelihood={name} trains linear experts and scikit-learn regressors, but experts "

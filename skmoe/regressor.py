@@ -41,7 +41,7 @@ class MoERegressor(RegressionTargets, RegressorMixin, BaseMoE):
         sample_weight)`` and ``log_proba(X)``. A scikit-learn classifier with
         ``predict_proba`` becomes a `skmoe.gates.ClassifierGate`. A pipeline may end in
         either; its transformers are fitted to the gate's columns, without a target.
-    likelihood : str or likelihood, default="gaussian"
+    likelihood : str, likelihood or list of them, default="gaussian"
         Law of the target given an expert, by name or as an object such as
         ``Gaussian(shared=True)``. Any numbers: "gaussian", "gaussian_with_noise" (a noise
         expert beside the others absorbs outliers), "heteroscedastic_gaussian", "student_t",
@@ -49,7 +49,8 @@ class MoERegressor(RegressionTargets, RegressorMixin, BaseMoE):
         "censored_gaussian", "censored_lognormal". Positive numbers: "lognormal", "gamma",
         "inverse_gaussian", and with zeros "tweedie". Counts: "poisson", "negative_binomial",
         "zero_inflated_poisson", "zero_inflated_negative_binomial",
-        "binomial". Linear experts get the link of the law, and other ones predict means.
+        "binomial". Linear experts get the link of the law, and other ones predict means. A
+        list of names or objects gives each (linear) expert a law of its own.
     solver : {"auto", "em", "gradient", "minibatch", "pool", "stages"} or solver, default="auto"
         "em": expectation maximisation, for any experts. "gradient": L-BFGS on gate and
         linear or neural experts together, the faster one where it can be used. "auto"
@@ -189,7 +190,7 @@ class MoERegressor(RegressionTargets, RegressorMixin, BaseMoE):
 
     _parameter_constraints = {
         **BaseMoE._parameter_constraints,
-        "likelihood": [StrOptions(set(LIKELIHOODS)), HasMethods(["log_lik", "update"])],
+        "likelihood": [StrOptions(set(LIKELIHOODS)), HasMethods(["log_lik", "update"]), list],
     }
 
     def __init__(

@@ -124,6 +124,7 @@ LAWS = {
     "heteroscedastic_gaussian": NUMBERS,
     "inverse_gaussian": np.exp(NUMBERS),
     "laplace": NUMBERS,
+    "list": NUMBERS,
     "lognormal": np.exp(NUMBERS),
     "negative_binomial": COUNTS,
     "poisson": COUNTS,
@@ -133,6 +134,8 @@ LAWS = {
     "zero_inflated_negative_binomial": COUNTS,
     "zero_inflated_poisson": COUNTS,
 }
+
+ONLY_LINEAR = ("censored_gaussian", "censored_lognormal", "list")
 
 
 def make(task, experts, **settings):
@@ -317,7 +320,8 @@ def test_balanced_training_by_gradients(task):
 @pytest.mark.parametrize("law", LAWS)
 def test_laws_of_linear_predictors(law):
     y = LAWS[law]
-    likelihood = Binomial(5) if law == "binomial" else law
+    objects = {"binomial": Binomial(5), "list": ["gamma", "student_t", "student_t"]}
+    likelihood = objects.get(law, law)
     settings = {"likelihood": likelihood, "init": "kmeans", "n_init": 1, "random_state": 0}
     for name, X in (("dense", DENSE), ("csr", INPUTS["csr"])):
         for gate in ("softmax", "mlp", "gaussian"):
@@ -334,7 +338,7 @@ def test_laws_of_linear_predictors(law):
         for routing in (None, "token"):
             model = MoERegressor(EXPERTS[experts][0], cross_fit=2, max_iter=3, **settings)
             model.set_params(routing=routing, top_k=2, n_experts=K)
-            if law in ("censored_gaussian", "censored_lognormal", "heteroscedastic_gaussian"):
+            if law in (*ONLY_LINEAR, "heteroscedastic_gaussian"):
                 with pytest.raises(ValueError, match=r"use linear experts|is for linear experts"):
                     model.fit(DENSE, y)
             else:

@@ -36,6 +36,7 @@ from skmoe.likelihoods import (
     InverseGaussian,
     Laplace,
     LogNormal,
+    Mixed,
     NegativeBinomial,
     Poisson,
     StudentT,
@@ -66,6 +67,8 @@ LAWS = {
     "censored gaussian": (CensoredGaussian(), CENSORED),
     "censored lognormal": (CensoredLogNormal(), np.exp(CENSORED)),
     "truncated gaussian": (TruncatedGaussian(), POSITIVE),
+    "counts of two kinds": (Mixed([Poisson(), NegativeBinomial(), Poisson()]), COUNTS),
+    "numbers of two kinds": (Mixed([StudentT("estimate"), Gamma(), Gamma()]), POSITIVE - 0.2),
     "poisson": (Poisson(), COUNTS),
     "negative binomial": (NegativeBinomial(), MANY.astype(float)),
     "zero-inflated poisson": (ZeroInflatedPoisson(), COUNTS * (rng.uniform(size=N) > 0.3)),
@@ -155,7 +158,9 @@ def test_em_and_gradients_agree(name):
     y = LAWS[name][1]
     found = []
     for solver in ("em", "gradient"):
-        model = MoERegressor(n_experts=2, likelihood=LAWS[name][0], solver=solver, init="kmeans")
+        law = LAWS[name][0]
+        n_experts = 3 if isinstance(law, Mixed) else 2
+        model = MoERegressor(n_experts=n_experts, likelihood=law, solver=solver, init="kmeans")
         model.set_params(n_init=1, tol=1e-10, max_iter=3000).fit(X, y)
         found.append(model.objective_)
     assert_allclose(found[0], found[1], atol=1e-5)
@@ -275,7 +280,8 @@ def test_one_expert_is_a_generalised_linear_model(name):
 @laws
 def test_other_experts_work_as_means(name):
     law, y = LAWS[name]
-    model = MoERegressor(DecisionTreeRegressor(max_depth=2), 2, likelihood=law, cross_fit=None)
+    tree, n_experts = DecisionTreeRegressor(max_depth=2), 3 if isinstance(law, Mixed) else 2
+    model = MoERegressor(tree, n_experts, likelihood=law, cross_fit=None)
     model.set_params(init="kmeans", n_init=1, tol=10.0, random_state=0)
     if law.n_predictors > 1 or law.only_linear:
         with pytest.raises(ValueError, match=r"is for linear|2 predictors.*use linear experts"):
@@ -421,3 +427,54 @@ def test_minibatches_come_near_the_whole(sparse):
     whole = model.fit(X, COUNTS).log_likelihood(X, COUNTS).mean()
     model.set_params(solver=Minibatch(n_epochs=30, batch_size=20), random_state=0).fit(rows, COUNTS)
     assert model.log_likelihood(rows, COUNTS).mean() > whole - 0.1
+
+
+# -- lists ------------------------------------------------------------------------------------
+
+
+def test_a_list_of_one_law_is_that_law():
+    one = MoERegressor(n_experts=2, likelihood="negative_binomial", random_state=0)
+    two = MoERegressor(n_experts=2, likelihood=["negative_binomial"] * 2, random_state=0)
+    y, exposure = LAWS["negative binomial"][1], np.exp(X[:, 0])
+    for model in (one, two):
+        model.fit(X, y, exposure=exposure)
+    assert_allclose(one.objective_, two.objective_, rtol=1e-9)
+    assert one.n_parameters_ == two.n_parameters_
+    found = [model.log_likelihood(X, y, exposure=exposure) for model in (one, two)]
+    assert_allclose(*found, rtol=1e-6)
+    found = [model.predict(X, return_std=True, exposure=exposure) for model in (one, two)]
+    assert_allclose(*found, rtol=1e-6)
+
+
+def test_experts_of_a_list_have_laws_of_their_own():
+    """One regime is positive and skewed, the other has outliers on both sides."""
+    local = np.random.RandomState(0)
+    rows = local.uniform(-1, 1, size=(600, 1))
+    skewed = np.exp(rows[:, 0]) * local.gamma(2.0, 0.5, size=600)
+    y = np.where(rows[:, 0] > 0, skewed, rows[:, 0] + 0.3 * local.standard_t(3, size=600))
+    labels = (rows[:, 0] <= 0).astype(int)
+    settings = {"init": labels, "n_init": 1, "random_state": 0}
+    scores = {}
+    for laws in (("gamma", "student_t"), ("student_t", "student_t")):
+        model = MoERegressor(n_experts=2, likelihood=list(laws), **settings).fit(rows, y)
+        scores[laws] = model.log_likelihood(rows, y).mean()
+        for top_k in (1, 2):
+            assert np.isfinite(model.set_params(top_k=top_k).predict(rows)).all()
+            assert np.isfinite(model.responsibilities(rows, y)).all()
+    assert scores["gamma", "student_t"] > scores["student_t", "student_t"] + 0.05
+
+
+@pytest.mark.parametrize(
+    "laws, n_experts, says",
+    [
+        ([], 2, "empty list"),
+        (["poisson"], 2, "list of 1, and n_experts=2"),
+        (["poisson", "gamma"], 2, "do not go together"),
+        (["gaussian", "student_t"], 2, "Gaussian cannot stand in a list"),
+        (["laplace", "heteroscedastic_gaussian"], 2, "as many predictors"),
+        (["poisson", "what"], 2, "likelihood='what' is unknown"),
+    ],
+)
+def test_lists_that_make_no_sense_are_named(laws, n_experts, says):
+    with pytest.raises(ValueError, match=says):
+        MoERegressor(n_experts=n_experts, likelihood=laws).fit(X, COUNTS)

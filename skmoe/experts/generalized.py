@@ -42,7 +42,7 @@ class GeneralizedLinearExperts(CoefficientExperts):
         """A fresh copy whose experts are constants."""
         fresh = copy.copy(self)
         first, fresh._units = self._likelihood.first_pred(), self._likelihood.unit()
-        fresh.coef = np.zeros((data.X.shape[1], self.n_experts, len(first)))
+        fresh.coef = np.zeros((data.X.shape[1], self.n_experts, first.shape[-1]))
         fresh.coef[-1] = first
         fresh._center, fresh._scale = data.X.center, data.X.scale
         fresh._fresh = True

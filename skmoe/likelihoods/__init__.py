@@ -10,6 +10,7 @@ from .inverse_gaussian import InverseGaussian
 from .laplace import AsymmetricLaplace, Laplace
 from .linked import LinkedLikelihood
 from .lognormal import LogNormal
+from .mixed import Mixed
 from .negative_binomial import NegativeBinomial
 from .noise import GaussianWithNoise
 from .poisson import Poisson
@@ -32,6 +33,7 @@ __all__ = [
     "Laplace",
     "LinkedLikelihood",
     "LogNormal",
+    "Mixed",
     "NegativeBinomial",
     "Poisson",
     "StudentT",
