@@ -124,7 +124,7 @@ LAWS = {
     "heteroscedastic_gaussian": NUMBERS,
     "inverse_gaussian": np.exp(NUMBERS),
     "laplace": NUMBERS,
-    "list": NUMBERS,
+    "list": np.exp(NUMBERS),
     "lognormal": np.exp(NUMBERS),
     "negative_binomial": COUNTS,
     "poisson": COUNTS,
