@@ -2,8 +2,9 @@
 
 Doctor visits: Poisson, negative binomial and zero-inflated experts, one to three of them.
 Outliers: Gaussian against Student's t experts on sets whose errors have heavy tails. Five
-folds each; numbers are means per row of held-out log-likelihoods in units of the target, and
-standard errors of the means. Sets that are not shipped are read from the folder in SKMOE_DATA.
+folds each; numbers are means per row of held-out log-likelihoods in units of the target, their
+differences from the first law with as many experts, and standard errors of the differences.
+Sets that are not shipped are read from the folder in SKMOE_DATA.
 
     python benchmarks/bench_likelihoods.py [doctor_visits] [outliers]
 """
@@ -60,10 +61,14 @@ def held_out(X, y, likelihood, n_experts):
 
 def rows_of(name, X, y, laws, numbers):
     for n_experts in numbers:
+        first = None
         for law, likelihood in laws.items():
             found = held_out(X, y, likelihood, n_experts)
-            error = found.std() / np.sqrt(len(found))
-            yield name, law, n_experts, round(found.mean(), 4), round(error, 4)
+            first = found if first is None else first
+            gain = found - first
+            error = gain.std() / np.sqrt(len(gain))
+            numbers_of_row = (found.mean(), gain.mean(), error)
+            yield (name, law, n_experts, *(round(value, 4) for value in numbers_of_row))
 
 
 def main():
@@ -71,13 +76,13 @@ def main():
     wanted, table = sys.argv[1:] or ["doctor_visits", "outliers"], []
     if "doctor_visits" in wanted:
         laws = {name: name for name in COUNTS}
-        table += list(shown(rows_of("doctor_visits", *doctor_visits(), laws, (1, 2, 3))))
+        table += list(shown(rows_of("doctor_visits", *doctor_visits(), laws, (1, 2, 3, 4))))
     if "outliers" in wanted:
         for name, n_rows in OUTLIERS.items():
             table += list(shown(rows_of(name, *numeric(name, n_rows), ERRORS, (1, 3))))
     with open(common.RESULTS / "likelihoods.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["set", "likelihood", "n_experts", "loglik", "standard_error"])
+        writer.writerow(["set", "likelihood", "n_experts", "loglik", "gain", "standard_error"])
         writer.writerows(table)
 
 

@@ -169,7 +169,7 @@ class LinkedLikelihood(LinkedTraining, BaseEstimator):
     def _refuse(self, y, supported):
         row = int(np.flatnonzero(~supported.reshape(len(y), -1).all(axis=1))[0])
         raise ValueError(
-            f"y[{row}] is {np.array2string(y[row], threshold=5)}, and "
+            f"y[{row}] is {y[row].item() if y[row].size == 1 else y[row].tolist()}, and "
             f"likelihood={type(self).__name__} is a law of {self.support}{self.cure}."
         )
 
