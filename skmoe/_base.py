@@ -204,7 +204,7 @@ class BaseMoE(
         routing, (penalty, bias) = resolve_routing(self), resolve_balance(self)
         dense = self.routing is None and self.load_balance is None
         plan = adopt_experts(self.solver, plan)
-        check_law(likelihood, plan)
+        check_law(likelihood, plan, self.solver)
         smooth = getattr(likelihood, "is_smooth", True)
         solver = resolve_solver(self.solver, plan, gate, self.cross_fit, dense, smooth)
         check_solver(self, solver, plan, gate)

@@ -90,7 +90,9 @@ def _refitted(gate, data, resp):
 def linear_stand_in(data, likelihood, n_experts):
     """Linear experts in the place of others, to try starts: data and parts without a gate."""
     linear = replace(data, X=data.start_X, folds=None)
-    experts = LinearExpert().collection(n_experts, data.n_classes).start(linear)
+    if hasattr(likelihood, "first_pred"):
+        likelihood = likelihood.selected(list(range(n_experts)))
+    experts = LinearExpert().collection(n_experts, data.n_classes, likelihood).start(linear)
     return linear, Parts(None, experts, likelihood)
 
 

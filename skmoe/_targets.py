@@ -181,11 +181,15 @@ def _resolve_list(given):
     return law
 
 
-def check_law(likelihood, plan):
+def check_law(likelihood, plan, solver):
     """Raise where experts cannot give what the likelihood takes."""
     if not hasattr(likelihood, "first_pred"):
         return
     name = type(likelihood).__name__
+    if getattr(solver, "loss", "log") == "squared":
+        raise ValueError(
+            f"Pool(loss='squared') has no use for likelihood={name}; use Pool(loss='log')."
+        )
     if isinstance(likelihood, Mixed):
         if plan.growth is not None or plan.n_experts != len(likelihood.likelihoods):
             number = "'auto'" if plan.growth is not None else plan.n_experts

@@ -24,7 +24,7 @@ from skmoe._starts import linear_parts, one_expert_variance
 from skmoe._sweep import Sweeper
 from skmoe._whole import WholeEvaluator
 from skmoe.datasets import load_patent
-from skmoe.experts import LinearExpert
+from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import SoftmaxGate
 from skmoe.likelihoods import (
     AsymmetricLaplace,
@@ -46,7 +46,7 @@ from skmoe.likelihoods import (
     ZeroInflatedPoisson,
 )
 from skmoe.likelihoods.linked import spread_of
-from skmoe.solvers import Minibatch
+from skmoe.solvers import Minibatch, Pool
 
 N = 60
 rng = np.random.RandomState(0)
@@ -478,3 +478,49 @@ def test_experts_of_a_list_have_laws_of_their_own():
 def test_lists_that_make_no_sense_are_named(laws, n_experts, says):
     with pytest.raises(ValueError, match=says):
         MoERegressor(n_experts=n_experts, likelihood=laws).fit(X, COUNTS)
+
+
+# -- with the rest of the estimator -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("law", ["negative_binomial", "student_t", ["poisson", "poisson"]])
+def test_experts_can_be_added_split_merged_and_removed(law):
+    model = MoERegressor(n_experts=2, likelihood=law, random_state=0).fit(X, COUNTS)
+    before = model.log_likelihood(X, COUNTS).mean()
+    model.add_expert(X=X, y=COUNTS, polish=True)
+    assert model.n_experts_ == 3 and model.log_likelihood(X, COUNTS).mean() > before - 0.05
+    model.split_expert(0, X, COUNTS, force=True).merge_experts(0, 1, X, COUNTS).remove_expert(0)
+    assert model.n_experts_ == 2 and np.isfinite(model.log_likelihood(X, COUNTS)).all()
+    assert len(model.experts_) == 2 and model.predict(X).shape == (N,)
+
+
+def test_a_warm_start_goes_on_from_the_last_fit():
+    model = MoERegressor(n_experts=2, likelihood="negative_binomial", warm_start=True)
+    model.fit(X, COUNTS)
+    before = model.objective_
+    model.fit(X, COUNTS)
+    assert_allclose(model.objective_, before, atol=1e-4)
+
+
+def test_what_a_law_has_no_use_for_is_refused():
+    with pytest.raises(
+        ValueError, match=r"Pool\(loss='squared'\) has no use for likelihood=Poisson"
+    ):
+        pool = Pool(loss="squared")
+        MoERegressor([("a", PoissonRegressor())], likelihood="poisson", solver=pool).fit(X, COUNTS)
+    with pytest.raises(ValueError, match=r"trains linear experts.*but experts are MLPExpert"):
+        MoERegressor(MLPExpert(), 2, likelihood="poisson").fit(X, COUNTS)
+    with pytest.raises(AttributeError, match="likelihood is 'poisson'"):
+        MoERegressor(likelihood="poisson").partial_fit(X, COUNTS)
+
+
+@pytest.mark.parametrize("law", ["poisson", "negative_binomial", "lognormal"])
+def test_an_l1_penalty_keeps_noise_out(law):
+    local = np.random.RandomState(3)
+    rows = local.normal(size=(300, 7))
+    y = local.poisson(np.exp(1.0 + 0.8 * rows[:, 0])) + (law == "lognormal")
+    template = LinearExpert(alpha=80.0, l1_ratio=1.0)
+    model = MoERegressor(template, 1, likelihood=law, solver="gradient").fit(rows, y)
+    coef = model.experts_[0].regressor_.coef_ if law == "lognormal" else model.experts_[0].coef_
+    assert coef[0] > 0.2 and (coef[1:] == 0).all()
+    assert model.n_parameters_ == 2 + (law != "poisson")

@@ -51,7 +51,15 @@ class GeneralizedLinearExperts(CoefficientExperts):
     def selected(self, kept):
         """A copy with some of the experts, by index."""
         fresh = super().selected(kept)
-        fresh._units = self._units[kept]
+        fresh._units, fresh._likelihood = self._units[kept], self._likelihood.selected(kept)
+        return fresh
+
+    def replaced(self, where, others):
+        """A copy in which experts, by index, are those of another collection."""
+        fresh = super().replaced(where, others)
+        fresh._units = self._units.copy()
+        fresh._units[where] = others._units
+        fresh._likelihood = self._likelihood.replaced(where, others._likelihood)
         return fresh
 
     def additive(self, data):
@@ -175,7 +183,7 @@ class GeneralizedLinearExperts(CoefficientExperts):
 
     def _only(self, k):
         one = super()._only(k)
-        one._units = self._units[[k]]
+        one._units, one._likelihood = self._units[[k]], self._likelihood.selected([k])
         return one
 
     def l1_weights(self):
