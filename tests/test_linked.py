@@ -178,6 +178,29 @@ def test_routed_log_likelihood_is_that_of_the_chosen_experts(name):
     assert_allclose(found, np.take_along_axis(every, chosen, axis=1), rtol=1e-10)
 
 
+@laws
+def test_the_laws_that_are_predicted_are_those_that_are_fitted(name):
+    data = fit_data(name)
+    likelihood = begun(data, name).likelihood
+    pred = (
+        likelihood.first_pred()
+        + 0.3
+        * np.random.RandomState(0).normal(size=(N, 3, likelihood.unit().shape[1]))
+        * likelihood.unit()
+    )
+    try:
+        law = likelihood.law(pred)
+    except ImportError as error:
+        pytest.skip(str(error))
+    assert_allclose(law.mean(), likelihood.means(pred), rtol=1e-8)
+    assert_allclose(law.variance(), likelihood.variances(pred), rtol=1e-6)
+    if name not in ("censored gaussian", "censored lognormal", "numbers of two kinds"):
+        y = likelihood.observed(data.y) if name != "binomial" else None
+        if y is not None:
+            found = law.log_density(y[:, None, :])[:, :, 0]
+            assert_allclose(found, likelihood.log_lik(data.y, pred), rtol=1e-8, atol=1e-8)
+
+
 # What scipy says of the same law, from mean or location and a dispersion.
 SCIPY = {
     "poisson": lambda eta, phi: stats.poisson(np.exp(eta)),

@@ -124,7 +124,7 @@ class CensoredGaussian(Location):
 
     def make_law(self, eta, theta):
         """`NormalLaw` of the value, of each row and expert."""
-        return NormalLaw(eta[0], np.broadcast_to(np.exp(0.5 * theta[0]), eta[0].shape))
+        return NormalLaw(eta[0], np.exp(0.5 * theta[0]))
 
 
 class CensoredLogNormal(CensoredGaussian):
@@ -182,7 +182,7 @@ class CensoredLogNormal(CensoredGaussian):
         """`LogNormalLaw` of the value, of each row and expert."""
         from .laws import LogNormalLaw
 
-        return LogNormalLaw(eta[0], np.broadcast_to(np.exp(0.5 * theta[0]), eta[0].shape))
+        return LogNormalLaw(eta[0], np.exp(0.5 * theta[0]))
 
 
 def log_normal_mass(a, b):

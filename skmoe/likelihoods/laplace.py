@@ -94,7 +94,7 @@ class AsymmetricLaplace(Location):
         """`AsymmetricLaplaceLaw` of each row and expert."""
         from .laws import AsymmetricLaplaceLaw
 
-        scale = np.broadcast_to(np.exp(0.5 * theta[0]), eta[0].shape)
+        scale = np.exp(0.5 * theta[0])
         return AsymmetricLaplaceLaw(eta[0], scale, self.level)
 
 
@@ -135,5 +135,5 @@ class Laplace(AsymmetricLaplace):
         """`LaplaceLaw` of each row and expert."""
         from .laws import LaplaceLaw
 
-        scale = np.broadcast_to(2.0 * np.exp(0.5 * theta[0]), eta[0].shape)
+        scale = 2.0 * np.exp(0.5 * theta[0])
         return LaplaceLaw(eta[0], scale)

@@ -136,7 +136,8 @@ class LinkedLikelihood(LinkedTraining, BaseEstimator):
 
     def law(self, pred, experts=None):
         """Return laws of the target under each expert; arguments as in `log_lik`."""
-        return self.make_law(*self._moved_last(pred, experts))
+        eta, theta = self._moved_last(pred, experts)
+        return self.make_law(eta, [np.broadcast_to(part, eta[0].shape) for part in theta])
 
     def make_law(self, eta, theta):
         """Return laws from predictors and dispersions, all of shape (n, K, m)."""

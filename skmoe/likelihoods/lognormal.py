@@ -76,4 +76,4 @@ class LogNormal(Location):
         """`LogNormalLaw` of each row and expert."""
         from .laws import LogNormalLaw
 
-        return LogNormalLaw(eta[0], np.broadcast_to(np.exp(0.5 * theta[0]), eta[0].shape))
+        return LogNormalLaw(eta[0], np.exp(0.5 * theta[0]))

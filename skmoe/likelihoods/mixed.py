@@ -256,7 +256,8 @@ class Mixed(LinkedLikelihood):
         for k, j in enumerate(self._which):
             law = self._started[j]
             eta, theta = self.selected([k])._moved_last(pred[:, [k]])
-            found.append(law.make_law(eta, theta[: law.n_thetas]))
+            theta = [np.broadcast_to(part, eta[0].shape) for part in theta[: law.n_thetas]]
+            found.append(law.make_law(eta, theta))
         return MixedLaw(found)
 
     # -- priors: each law has its own ---------------------------------------------------------

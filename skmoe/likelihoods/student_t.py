@@ -106,5 +106,5 @@ class StudentT(Location):
         """`StudentTLaw` of each row and expert."""
         from .laws import StudentTLaw
 
-        scale = np.broadcast_to(np.exp(0.5 * theta[0]), eta[0].shape)
+        scale = np.exp(0.5 * theta[0])
         return StudentTLaw(eta[0], scale, np.broadcast_to(self._df(theta), eta[0].shape))

@@ -100,5 +100,5 @@ class TruncatedGaussian(Location):
         """`TruncatedNormalLaw` of each row and expert."""
         from .laws import TruncatedNormalLaw
 
-        scale = np.broadcast_to(np.exp(0.5 * theta[0]), eta[0].shape)
+        scale = np.exp(0.5 * theta[0])
         return TruncatedNormalLaw(eta[0], scale, self.lower, self.upper)

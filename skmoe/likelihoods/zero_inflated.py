@@ -62,7 +62,7 @@ class ZeroInflated(Counts):
         """`ZeroInflatedLaw` of each row and expert."""
         from .laws import ZeroInflatedLaw
 
-        proba = np.broadcast_to(scipy.special.expit(theta[-1]), eta[0].shape)
+        proba = scipy.special.expit(theta[-1])
         return ZeroInflatedLaw(self.counts.make_law(*self._inner(eta, theta)), proba)
 
 
