@@ -249,8 +249,10 @@ def _slopes(parts):
 
 def _scaled(sums, factor):
     """Sums of a batch as if they were of all rows."""
-    values = {name: getattr(sums, name) for name in ("loglik", "gate", "experts", "by_expert")}
-    return replace(sums, **{name: factor * value for name, value in values.items()})
+    names = ("loglik", "gate", "experts", "by_expert", "by_output")
+    values = {name: getattr(sums, name) for name in names}
+    scaled = {name: factor * value for name, value in values.items() if value is not None}
+    return replace(sums, **scaled)
 
 
 def _clipping(clip, *gradients):

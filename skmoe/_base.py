@@ -17,18 +17,19 @@ from ._comparison import InformationCriteria
 from ._criteria import count_parameters
 from ._door import enter
 from ._fit import Parts, joined_history
-from ._gating import gate_accepts, resolve_gate
+from ._gating import gate_accepts
 from ._growth import ChoosesExperts
 from ._health import fingerprint
 from ._life import ExpertLife
 from ._monitor import Interrupted
 from ._online import OnlineLearning
+from ._outputs import check_outputs, resolve_gating
 from ._picture import visual_block
 from ._predict import MixturePredictions
 from ._solving import adopt_experts, check_groups, check_resumed, resolve_solver, seeded
 from ._sparse import check_solver, make_trainer, resolve_balance, resolve_routing, routing_facts
 from ._stream import seen
-from ._targets import check_law
+from ._targets import check_law, some_missing
 from ._training import Training
 from ._validation import (
     GATES,
@@ -193,7 +194,7 @@ class BaseMoE(
         vars(self).update(before)
 
     def _fit(self, X, y, sample_weight, classes_known=False, exposure=None):
-        gating = resolve_gate(self.gate)
+        gating = resolve_gating(self)
         gate = gating.gate
         plan = plan_experts(self.experts, self.n_experts, is_classifier(self), gate)
         if isinstance(self.experts, list):
@@ -210,6 +211,7 @@ class BaseMoE(
         check_solver(self, solver, plan, gate)
         criterion = self._check_growth(plan, gate, likelihood)
         door = enter(self, plan, gating, X, y, sample_weight, classes_known, exposure)
+        check_outputs(self, plan, likelihood, solver, some_missing(door.target))
         rng = check_random_state(self.random_state)
         gating.seed(rng)
         plan, solver = plan.seeded(rng), seeded(solver, rng)

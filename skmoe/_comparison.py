@@ -1,5 +1,6 @@
 """Information criteria as methods of a fitted mixture."""
 
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ._criteria import confusion, countable, criteria
@@ -116,7 +117,8 @@ class InformationCriteria:
         resp, loglik = self._posterior(X, y)
         weight = check_weight(sample_weight, loglik)
         seen = weight > 0  # a row of weight zero may be impossible
-        entropy = confusion(resp[seen], weight[seen])
+        each = [resp] if resp.ndim == 2 else np.moveaxis(resp, 2, 0)
+        entropy = sum(confusion(one[seen], weight[seen]) for one in each)
         total = float(weight[seen] @ loglik[seen])
         return criteria(total, entropy, self.n_parameters_, weight.sum())
 

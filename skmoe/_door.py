@@ -98,7 +98,7 @@ def enter(estimator, plan, gating, X, y, sample_weight, classes_known=False, exp
     encode = estimator._decode_target if classes_known else estimator._encode_target
     target = encode(y) if exposure is None else encode(y, exposure)
     weight = estimator._target_weight(target, check_weight(sample_weight, X))
-    kept = weight > 0
+    kept = (weight > 0) & ~_without_target(estimator, target)
     if kept.sum() < plan.n_experts:
         raise ValueError(
             f"n_experts={plan.n_experts} is more than the number of rows with a positive "
@@ -124,6 +124,13 @@ def enter(estimator, plan, gating, X, y, sample_weight, classes_known=False, exp
     return Door(
         gate_X, numbers, expert_X, target, weight, kept, as_frame, gate_columns, expert_columns
     )
+
+
+def _without_target(estimator, target):
+    """Rows (n,) of which no target was observed, where that is allowed."""
+    if getattr(estimator, "missing_outputs", "raise") == "raise" or target.dtype.kind != "f":
+        return np.zeros(len(target), dtype=bool)
+    return np.isnan(target).all(axis=1)
 
 
 def check_rows(estimator, X, as_frame, linear, *, reset):

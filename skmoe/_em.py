@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from ._cells import e_step, log_lik_of, resp_of_outputs, seen
 from ._failures import ExpertsFailed, keep_survivors
 from ._fit import left_to_experts, make_result, objective_value
 from ._gate_step import gate_step, improve_gate, objective_of_rows
-from ._ops import get_ops
 from ._sweep import Sweeper, can_sweep, weighs_grams
 
 # Halvings of a gate step that lowers the objective, before it is dropped.
@@ -79,8 +79,8 @@ def is_additive(data, parts):
 
 def _fit_general(data, parts, monitor, resp, until=_never, assign=None):
     log_gate, best, unexplained = None, None, 0
-    resp, spare = np.array(resp, dtype=np.float64), np.empty(resp.shape)
-    own, loglik = resp, np.empty(len(resp))
+    resp = np.array(resp_of_outputs(parts.gate, resp, data.y.shape[-1]), dtype=np.float64)
+    own, spare, loglik = seen(resp, data.observed), np.empty(resp.shape), np.empty(len(resp))
     while True:
         try:
             pred = parts.experts.fit_predict(data, own, parts.likelihood.dispersion)
@@ -92,8 +92,9 @@ def _fit_general(data, parts, monitor, resp, until=_never, assign=None):
             continue
         parts.gate, log_gate = gate_step(parts.gate, data, resp, log_gate)
         parts.likelihood.update(data.y, pred, own, data.weight)
-        log_lik = data.within(parts.likelihood.log_lik(data.y, pred))
-        missed = get_ops().e_step(log_gate, log_lik, spare, loglik)
+        several = log_gate.ndim == 3
+        log_lik = log_lik_of(parts.likelihood, data.y, pred, data.observed, several)
+        missed = e_step(log_gate, data.within(log_lik), spare, loglik)
         value = objective_of_rows(data, parts, loglik, log_gate)
         spare = spare if assign is None else assign(spare)
         if monitor.update(value, load(log_gate, data.weight)):
@@ -103,13 +104,18 @@ def _fit_general(data, parts, monitor, resp, until=_never, assign=None):
         if monitor.stop or until(monitor):
             break
         resp, spare = spare, resp
-        own = left_to_experts(parts.likelihood, data.y, pred, resp)
+        own = seen(left_to_experts(parts.likelihood, data.y, pred, resp), data.observed)
     kept, resp, own = best if best is not None else (parts.keep(), resp, None)
     return make_result(kept, monitor, resp, unexplained, own)
 
 
 def load(log_gate, weight):
-    """Share of the rows whose most probable expert is k: (n, K) -> (K,)."""
+    """Share of the rows whose most probable expert is k: (n, K) -> (K,).
+
+    With gates (n, K, m) of each output, its mean over outputs.
+    """
+    if log_gate.ndim == 3:
+        return np.mean([load(log_gate[:, :, j], weight) for j in range(log_gate.shape[2])], axis=0)
     top = np.argmax(log_gate, axis=1)
     return np.bincount(top, weights=weight, minlength=log_gate.shape[1]) / weight.sum()
 

@@ -42,6 +42,8 @@ class FitData:
         Weight of all rows of a stream, of which these are the present ones.
     candidates : ndarray of shape (n, K) of bool or None
         Experts that may explain each row; all if None.
+    observed : ndarray of shape (n, m) of bool or None
+        Which targets are known; all if None.
     """
 
     gate_X: object
@@ -57,6 +59,7 @@ class FitData:
     balance: object = None
     all_weight: float | None = None
     candidates: np.ndarray | None = None
+    observed: np.ndarray | None = None
 
     def on(self, rows, *, gather=False):
         """The same fit on some rows, without folds; scales stay those of all rows.
@@ -86,6 +89,7 @@ class FitData:
             folds=None,
             all_weight=None,
             candidates=None if self.candidates is None else self.candidates[rows],
+            observed=None if self.observed is None else self.observed[rows],
         )
 
     def within(self, log_lik):
@@ -102,7 +106,11 @@ class FitData:
     @property
     def log_unit(self):
         """What measuring y in units of its scale adds to the log-likelihood of a row."""
-        return 0.0 if self.y_scale is None else float(np.log(self.y_scale).sum())
+        if self.y_scale is None:
+            return 0.0
+        if self.observed is None:
+            return float(np.log(self.y_scale).sum())
+        return float(self.weight @ self.observed @ np.log(self.y_scale) / self.weight.sum())
 
 
 def _take(X, rows, gather):

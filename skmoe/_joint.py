@@ -66,12 +66,18 @@ def fit_joint(data, parts, monitor, resp, *, warm_up=50, renew_every=10, memory=
     parts = Parts(result.gate, result.experts, result.likelihood)
     if getattr(parts.gate, "has_l1", False) or parts.experts.has_l1:
         return _fit_sparse(data, parts, monitor, renew_every, memory, result.unexplained)
-    descent = _Descent(data, parts, monitor, renew_every, additive, result.unexplained)
+    grams = additive and not by_output(data, parts)
+    descent = _Descent(data, parts, monitor, renew_every, grams, result.unexplained)
     rounding = _SINGLE_ROUNDING if data.X.X.dtype == np.float32 else _ROUNDING
     options = descent.options(memory) | {"rounding": rounding}
     found = minimize(descent.loss, parts.flat(), **options)
     monitor.converged |= found.converged
     return make_result(descent.kept, monitor, None, descent.unexplained)
+
+
+def by_output(data, parts):
+    """Whether weights of rows differ by output, and so would Grams."""
+    return data.observed is not None or getattr(parts.gate, "per_output", False)
 
 
 def _settled_after(most):

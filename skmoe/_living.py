@@ -19,6 +19,7 @@ from ._features import start_numbers
 from ._fit import FitData, Parts, joined_history, objective_value
 from ._health import fingerprint
 from ._monitor import Monitor
+from ._outputs import refuse_by_output
 from ._path import posterior
 from ._solving import all_frozen
 from ._some import best_start, fit_some, linear_stand_in
@@ -96,6 +97,7 @@ class Living:
 
     def _life_data(self, X, y, sample_weight):
         """Rows in terms of the fitted parts."""
+        refuse_by_output(self, "a change of experts")
         X = self._rows(X)
         check_lengths(X, y)
         target = self._decode_target(y)
@@ -246,6 +248,7 @@ class Living:
         return log_gate if self.routing_bias_ is None else log_gate + self.routing_bias_
 
     def _keep_only(self, kept):
+        refuse_by_output(self, "a change of experts")
         old = self._parts
         gate = select_gate(old.gate, kept, refit=False)
         parts = Parts(gate, old.experts.selected(kept), old.likelihood.selected(kept))

@@ -82,6 +82,9 @@ class where_batches_do:
 
 def _who_cannot(estimator):
     """What cannot learn from batches, in words; None for what `fit` will complain about."""
+    for name, plain in (("gate_per_output", False), ("missing_outputs", "raise")):
+        if getattr(estimator, name, plain) != plain:
+            return f"{name} is {getattr(estimator, name)!r}"
     for name in ("routing", "load_balance"):
         if getattr(estimator, name) is not None:
             return f"{name} is {getattr(estimator, name)!r}"

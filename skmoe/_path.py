@@ -5,6 +5,7 @@ from itertools import islice
 import numpy as np
 import scipy.special
 
+from ._cells import e_step, log_lik_of
 from ._design import Design
 from ._em import fit_em
 from ._fit import Parts, left_to_experts
@@ -27,9 +28,10 @@ def posterior(data, parts):
     """Responsibilities (n, K) and log-likelihood (n,) of fitted parts."""
     log_gate = parts.gate.log_proba(data.gate_X)
     pred = parts.experts.predict(data.X)
-    log_lik = parts.likelihood.log_lik(data.y, pred)
+    several = log_gate.ndim == 3
+    log_lik = log_lik_of(parts.likelihood, data.y, pred, data.observed, several)
     resp, loglik = np.empty(log_lik.shape), np.empty(len(log_lik))
-    get_ops().e_step(log_gate, log_lik, resp, loglik)
+    e_step(log_gate, log_lik, resp, loglik)
     return resp, loglik
 
 

@@ -7,10 +7,11 @@ import scipy.sparse as sp
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
+from ._cells import e_step, log_lik_of, output_by_output
 from ._combine import check_combine, combined
 from ._door import check_lengths, check_rows, rows_for_experts, rows_for_gate, same_columns
 from ._failures import predict_surviving
-from ._ops import get_ops
+from ._outputs import check_gate_per_output, refuse_by_output
 from ._predictor import LinearPredictor, can_predict
 from ._validation import check_top_k
 from .diagnosis import Limits, diagnose
@@ -31,7 +32,8 @@ class MixturePredictions:
         Returns
         -------
         ndarray of shape (n_samples, n_experts)
-            Rows sum to one.
+            Rows sum to one. With ``gate_per_output`` a last axis is of outputs, here and in
+            `route` and `responsibilities`.
         """
         return np.exp(self._log_gate(self._rows(X)))
 
@@ -51,6 +53,10 @@ class MixturePredictions:
             Rows sum to one.
         """
         rows, top_k = self._gate_rows(self._rows(X)), self._top_k
+        if getattr(self, "gate_per_output", False):
+            log_gate = self._parts.gate.log_proba(rows)
+            indices = np.argsort(-log_gate, axis=1, kind="stable")
+            return indices, np.exp(np.take_along_axis(log_gate, indices, axis=1))
         bias = None if top_k is None else self.routing_bias_
         gate = self._parts.gate
         indices, log_weights = route_rows(gate, rows, top_k or self.n_experts_, bias)
@@ -153,6 +159,7 @@ class MixturePredictions:
         """Experts per row, or None for all; ``top_k`` may have been set after `fit`."""
         if self.top_k is None:
             return None
+        check_gate_per_output(self)
         # Experts that failed, were removed or not chosen are no mistake in `top_k`.
         planned = self.top_k if hasattr(self, "path_") else self._n_planned
         check_top_k(self.top_k, max(self.n_experts_, planned))
@@ -162,6 +169,7 @@ class MixturePredictions:
     def _rule(self):
         """How experts are combined, and how many of a row are; both may be set after `fit`."""
         check_combine(self.combine, self.likelihood_, is_classifier(self))
+        check_gate_per_output(self)
         one = self.combine == "top1" and self.n_experts_ > 1
         return self.combine, 1 if one else self._top_k
 
@@ -225,20 +233,33 @@ class MixturePredictions:
         log_weights, pred, experts = self._mixture(X, top_k)
         classify = is_classifier(self)
         pred = pred if classify else self._exposed(pred, exposure)
-        return combined(how, self.likelihood_, log_weights, pred, experts, classify)
+
+        def answer(likelihood, log_weights, pred, experts):
+            return combined(how, likelihood, log_weights, pred, experts, classify)
+
+        return output_by_output(answer, self.likelihood_, log_weights, pred, experts)
 
     def _posterior(self, X, y, exposure=None):
         log_weights, pred, indices = self._mixture(self._rows(X), self._top_k)
         check_lengths(log_weights, y)
         target = self._decode_target(y) if exposure is None else self._decode_target(y, exposure)
-        log_lik = self.likelihood_.log_lik(target, pred, indices)
+        target, observed = self._split_missing(target)
+        several = log_weights.ndim == 3
+        log_lik = log_lik_of(self.likelihood_, target, pred, observed, several, indices)
         resp, loglik = np.empty(log_lik.shape), np.empty(len(log_lik))
-        get_ops().e_step(log_weights, log_lik, resp, loglik)
+        e_step(log_weights, log_lik, resp, loglik)
         if indices is None:
             return resp, loglik
         scattered = np.zeros((len(resp), self.n_experts_))
         np.put_along_axis(scattered, indices, resp, axis=1)
         return scattered, loglik
+
+    def _split_missing(self, target):
+        """Targets that are finite, and which of them were observed; None for all."""
+        missing = np.isnan(target) if target.dtype.kind == "f" else np.zeros(1, dtype=bool)
+        if not missing.any() or getattr(self, "missing_outputs", "raise") == "raise":
+            return target, None
+        return np.where(missing, 0.0, target), ~missing
 
     def _failing(self, X):
         """Errors of the experts that cannot predict these rows, by number."""
@@ -252,6 +273,7 @@ class MixturePredictions:
         """Target, gate (n, K) before and its logarithm after routing, pred and log_lik of all."""
         X = self._rows(X)
         check_lengths(X, y)
+        refuse_by_output(self, "diagnose")
         log_gate, target = self._log_gate(X), self._decode_target(y)
         log_used = log_gate
         if self._top_k is not None:

@@ -94,6 +94,7 @@ def can_grow(data, gate, template):
     follow the features more than the target: held-out likelihoods were lower.
     """
     linear = isinstance(data.gate_X, Design) and hasattr(gate, "block_coef")
+    linear = linear and data.observed is None
     linear = linear and is_linear(template.collection(1, data.n_classes))
     return linear and data.balance is None
 
@@ -136,18 +137,23 @@ def resume(data, result):
 
 
 def one_expert_variance(data):
-    """Residual variance (m,) of one linear expert; data with a view as X.
+    """Residual variance (m,) of one linear expert; as of `one_expert`."""
+    return one_expert(data)[1]
+
+
+def one_expert(data):
+    """One linear expert of data with a view as X, and its residual variance (m,).
 
     Where columns are many for the rows, residuals say nothing, and the variance of the
     target takes their place.
     """
     spread = np.square(data.y_scale)
-    if data.total_weight < 2 * data.X.shape[1]:
-        return spread
     experts = LinearExpert().collection(1).start(data)
+    if data.total_weight < 2 * data.X.shape[1]:
+        return experts, spread
     pred = experts.fit_predict(data, np.ones((len(data.y), 1)), spread[None, :])
     squares = np.square(data.y - pred[:, 0])
-    return np.maximum(data.weight @ squares / data.total_weight, 1e-8 * spread)
+    return experts, np.maximum(data.weight @ squares / data.total_weight, 1e-8 * spread)
 
 
 def surrogate(data, likelihood):
@@ -166,7 +172,7 @@ def surrogate(data, likelihood):
     """
     view = data.gate_X if data.start_X is None else data.start_X
     expert_view = data.X if isinstance(data.X, Design) else view
-    linear = replace(data, gate_X=view, X=expert_view, folds=None, balance=None)
+    linear = replace(data, gate_X=view, X=expert_view, folds=None, balance=None, observed=None)
 
     def make_parts(n):
         return linear_parts(linear, LinearExpert(), SoftmaxGate(), likelihood, n)
@@ -199,7 +205,7 @@ def surrogate_start(data, gate, likelihood, n_experts, kinds, rng):
     """
     linear, make_parts = surrogate(data, likelihood)
 
-    result = fit_from_starts(linear, make_parts, n_experts, kinds, _brief, rng, fit_joint)
+    result = fit_from_starts(linear, make_parts, n_experts, kinds, brief, rng, fit_joint)
     resp = resume(linear, result)[1]
     if not hasattr(gate, "order_experts"):
         return resp
@@ -278,8 +284,10 @@ def minibatch_start(data, make_parts, n_experts, kinds, given, rng):
     parts = sample_parts(n_experts)
     if given is not None:
         given = given[rows]
-    elif hasattr(parts.gate, "block_coef") and is_linear(parts.experts):
-        result = fit_from_starts(sample, sample_parts, n_experts, kinds, _brief, rng, fit_joint)
+    elif (
+        hasattr(parts.gate, "block_coef") and is_linear(parts.experts) and data.observed is None
+    ):
+        result = fit_from_starts(sample, sample_parts, n_experts, kinds, brief, rng, fit_joint)
         return Parts(result.gate, result.experts, result.likelihood), None
     else:
         given = surrogate_start(sample, parts.gate, parts.likelihood, n_experts, kinds, rng)
@@ -294,7 +302,8 @@ class _Brief(Monitor):
         return None
 
 
-def _brief(label):
+def brief(label):
+    """A monitor of a fit that only points the way."""
     return _Brief(_SURROGATE_TOL, _SURROGATE_ITER)
 
 

@@ -47,6 +47,8 @@ class Sums:
         Weighted sum of the log evidence of a gate that is a density; else 0.
     uneven : float
         What the objective loses to uneven importance of the experts.
+    by_output : ndarray of shape (K, P) or None
+        ``weight * resp`` where it differs by output.
     """
 
     loglik: float
@@ -58,6 +60,7 @@ class Sums:
     gate_gram: np.ndarray | None
     evidence: float = 0.0
     uneven: float = 0.0
+    by_output: np.ndarray | None = None
 
     def __add__(self, other):
         pairs = zip(vars(self).values(), vars(other).values())
@@ -70,8 +73,8 @@ class Sums:
 
     @property
     def weight(self):
-        """``sum weight * resp_k``: (K,)."""
-        return self.by_expert[:, -2]
+        """``sum weight * resp_k``: (K,), or (K, P) where it differs by output."""
+        return self.by_expert[:, -2] if self.by_output is None else self.by_output
 
     @property
     def gate_curvature(self):
@@ -110,6 +113,7 @@ def can_sweep(data, parts):
     return (
         data.balance is None
         and data.candidates is None
+        and data.observed is None
         and isinstance(data.gate_X, Design)
         and isinstance(data.X, Design)
         and is_linear(parts.experts)

@@ -108,6 +108,12 @@ class RegressionTargets:
         likelihood = getattr(self, "likelihood_", None) or self._resolve_likelihood()
         if getattr(likelihood, "takes_infinite", False):
             return check_array(y, ensure_all_finite=False, ensure_2d=False, dtype=np.float64)
+        if self.missing_outputs == "mask":
+            y = check_array(
+                y, ensure_all_finite="allow-nan", ensure_2d=False, dtype=np.float64, input_name="y"
+            )
+            if hasattr(likelihood, "of_outputs"):
+                return y
         y = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
         return np.asarray(y, dtype=np.float64)
 
@@ -137,6 +143,11 @@ class RegressionTargets:
 
     def _shaped(self, values):
         return values if self._many_outputs else values[:, 0]
+
+
+def some_missing(target):
+    """Whether targets are missing; in rows that have none at all, these are left out."""
+    return target.dtype.kind == "f" and bool(np.isnan(target).any())
 
 
 def check_exposure(exposure, rows):

@@ -11,6 +11,7 @@ from ._fit import FitData, Parts
 from ._health import target_sum
 from ._monitor import Interrupted, Monitor
 from ._path import posterior
+from ._per_output import filled, outputs_start
 from ._solving import all_frozen
 from ._starts import (
     can_grow,
@@ -67,6 +68,8 @@ class Training:
             rough = likelihood.rough(likelihood.columns(data.y))
             numeric = replace(numeric, y=rough, y_scale=spread_of(rough, weight))
             data = replace(data, y_scale=likelihood.target_scale(data.y, weight))
+        elif np.isnan(data.y).any():
+            return filled(data, numeric)
         else:
             data = replace(data, y_scale=spread_of(data.y, weight))
             numeric = replace(numeric, y_scale=data.y_scale)
@@ -144,6 +147,8 @@ class Training:
 
         with single_blas:
             kinds = start_kinds(self.init, self.n_init) if given is None else []
+            if kinds and getattr(gate, "per_output", False):
+                given = outputs_start(data, gate, likelihood, n_experts, kinds, rng)
             if isinstance(solver, Minibatch):
                 parts = last
                 if last is None:

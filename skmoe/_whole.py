@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from ._cells import e_step, log_lik_of, resp_of_outputs, seen, weighted
 from ._em import load, require
 from ._fit import left_to_experts
-from ._ops import get_ops
 from ._sweep import Sums, is_linear, weighs_grams
 
 
@@ -47,7 +47,8 @@ class WholeEvaluator:
         own = resp
         if resp is None:
             resp, own = found, left_to_experts(parts.likelihood, data.y, pred, found)
-        weights = own * data.weight[:, None]
+        resp, own = (resp_of_outputs(parts.gate, one, pred.shape[2]) for one in (resp, own))
+        weights = weighted(seen(own, data.observed), data.weight)
         residual, squares = parts.likelihood.residual_sums(data.y, pred, weights)
         if not is_linear(experts):
             residual = parts.likelihood.pred_gradient(residual)
@@ -64,6 +65,7 @@ class WholeEvaluator:
             data.X.grams(_gram_weights(data, parts, pred, weights)) if grams else None,
             self._gate_grams(parts, weights) if grams else None,
             uneven=uneven,
+            by_output=weights.sum(axis=0) if weights.ndim == 3 else None,
         )
 
     def _gate_grams(self, parts, weights):
@@ -77,15 +79,22 @@ class WholeEvaluator:
 
     def _e_step(self, parts, log_gate, pred):
         """Responsibilities (n, K), log-likelihood (n,) and the number of unexplained rows."""
-        log_lik = self.data.within(parts.likelihood.log_lik(self.data.y, pred))
+        data, several = self.data, log_gate.ndim == 3
+        log_lik = data.within(log_lik_of(parts.likelihood, data.y, pred, data.observed, several))
         resp, loglik = np.empty(log_lik.shape), np.empty(len(log_lik))
-        return resp, loglik, get_ops().e_step(log_gate, log_lik, resp, loglik)
+        return resp, loglik, e_step(log_gate, log_lik, resp, loglik)
 
     def _by_expert(self, log_gate, weights, squares):
         weight, gate = self.data.weight, np.exp(log_gate)
-        spread = weight @ (gate * (1.0 - gate))
+        spread = _mean_by_expert(np.tensordot(weight, gate * (1.0 - gate), 1))
         top = load(log_gate, weight) * weight.sum()
-        return np.column_stack([squares, spread, weights.sum(axis=0), top])
+        totals = _mean_by_expert(weights.sum(axis=0))
+        return np.column_stack([squares, spread, totals, top])
+
+
+def _mean_by_expert(sums):
+    """Sums (K,) as they are; the mean over outputs of (K, m)."""
+    return sums if sums.ndim == 1 else sums.mean(axis=1)
 
 
 def _gram_weights(data, parts, pred, weights):

@@ -1,11 +1,15 @@
 """The regressor."""
 
+from functools import partial
+
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import HasMethods, StrOptions
 
 from ._base import BaseMoE
+from ._cells import output_by_output
 from ._combine import combined, combined_variance, one_by_one
+from ._independent import independent_mixtures
 from ._online import where_batches_do
 from ._targets import RegressionTargets
 from ._validation import LIKELIHOODS
@@ -41,6 +45,12 @@ class MoERegressor(RegressionTargets, RegressorMixin, BaseMoE):
         sample_weight)`` and ``log_proba(X)``. A scikit-learn classifier with
         ``predict_proba`` becomes a `skmoe.gates.ClassifierGate`. A pipeline may end in
         either; its transformers are fitted to the gate's columns, without a target.
+    gate_per_output : bool, default=False
+        With several outputs, give each a gate of its own over experts that all share; for
+        linear and neural experts. It pays where outputs change regime in different places.
+    missing_outputs : {"raise", "mask"}, default="raise"
+        What NaN in y means: an error, or a target that was not observed. "mask" trains on
+        those that were; rows without any are left out. For linear and neural experts.
     likelihood : str, likelihood or list of them, default="gaussian"
         Law of the target given an expert, by name or as an object such as
         ``Gaussian(shared=True)``. Any numbers: "gaussian", "gaussian_with_noise" (a noise
@@ -190,6 +200,8 @@ class MoERegressor(RegressionTargets, RegressorMixin, BaseMoE):
 
     _parameter_constraints = {
         **BaseMoE._parameter_constraints,
+        "gate_per_output": ["boolean"],
+        "missing_outputs": [StrOptions({"raise", "mask"})],
         "likelihood": [StrOptions(set(LIKELIHOODS)), HasMethods(["log_lik", "update"]), list],
     }
 
@@ -200,6 +212,8 @@ class MoERegressor(RegressionTargets, RegressorMixin, BaseMoE):
         *,
         max_experts=10,
         gate="softmax",
+        gate_per_output=False,
+        missing_outputs="raise",
         likelihood="gaussian",
         solver="auto",
         gate_features=None,
@@ -223,6 +237,8 @@ class MoERegressor(RegressionTargets, RegressorMixin, BaseMoE):
         self.n_experts = n_experts
         self.max_experts = max_experts
         self.gate = gate
+        self.gate_per_output = gate_per_output
+        self.missing_outputs = missing_outputs
         self.likelihood = likelihood
         self.solver = solver
         self.gate_features = gate_features
@@ -334,8 +350,10 @@ class MoERegressor(RegressionTargets, RegressorMixin, BaseMoE):
         how, top_k = self._rule
         log_weights, pred, indices = self._mixture(rows, top_k)
         mixture = log_weights, self._exposed(pred, exposure), indices
-        variance = combined_variance(how, self.likelihood_, *mixture)
-        prediction = combined(how, self.likelihood_, *mixture)
+        answers = (partial(rule, how) for rule in (combined, combined_variance))
+        prediction, variance = (
+            output_by_output(answer, self.likelihood_, *mixture) for answer in answers
+        )
         return self._shaped(prediction), self._shaped(np.sqrt(variance))
 
     def predict_dist(self, X, exposure=None):
@@ -350,12 +368,14 @@ class MoERegressor(RegressionTargets, RegressorMixin, BaseMoE):
 
         Returns
         -------
-        MixtureDistribution
+        MixtureDistribution or IndependentMixtures
             Its moments, density, probabilities, quantiles, intervals, samples and scores;
             see `skmoe.mixture.MixtureDistribution`. With ``top_k`` it is the mixture of the
-            chosen experts.
+            chosen experts. The latter with ``gate_per_output``: one mixture per output.
         """
         log_weights, pred, indices = self._mixture(self._rows(X), self._top_k)
+        if log_weights.ndim == 3:
+            return independent_mixtures(self.likelihood_, log_weights, pred)
         law = self.likelihood_.law(self._exposed(pred, exposure), indices)
         if hasattr(self.likelihood_, "add_noise"):
             log_weights, law = self.likelihood_.add_noise(log_weights, law)

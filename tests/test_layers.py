@@ -18,6 +18,7 @@ MAX_LINES = 420
 # First component of the path below skmoe/ (a file without ".py", or a folder).
 LAYERS = {
     "_ops": 0,
+    "_cells": 1,
     "_combine": 1,
     "_design": 1,
     "_failures": 1,
@@ -45,6 +46,7 @@ LAYERS = {
     "_joint": 2,
     "_minibatch": 2,
     "_path": 2,
+    "_per_output": 2,
     "_selection": 2,
     "_pool": 2,
     "_some": 2,
@@ -63,7 +65,9 @@ LAYERS = {
     "solvers": 2,
     "_base": 3,
     "diagnosis": 3,
+    "_independent": 1,
     "_life": 3,
+    "_outputs": 3,
     "_living": 3,
     "_solving": 3,
     "_door": 3,

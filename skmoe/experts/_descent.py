@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .._cells import by_output, weighted
 from .._design import Design
 from .._lbfgs import minimize
 from .._ops import get_ops
@@ -88,7 +89,7 @@ class DescentExperts:
         self._descend(data, resp, dispersion, _LAST_ITER, 1e-13)
 
     def _descend(self, data, resp, dispersion, max_iter, tol=1e-10):
-        weights = resp * (data.weight / data.total_weight)[:, None]
+        weights = weighted(resp, data.weight / data.total_weight)
 
         def loss(flat):
             experts = self.with_flat(flat)
@@ -168,7 +169,7 @@ def _weighted_loss(data, pred, weights, dispersion):
     ops = get_ops()
     if data.n_classes is None:
         residual = data.y[:, None, :] - pred
-        score = weights[:, :, None] * residual / dispersion
+        score = by_output(weights) * residual / dispersion
         return 0.5 * np.sum(score * residual), score
     log_lik, score = np.empty(weights.shape), np.empty(pred.shape)
     ops.categorical_log_lik(data.y, pred, log_lik)

@@ -1,7 +1,7 @@
 """Linear experts: K ridge regressions as one array of coefficients."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 
 import numpy as np
@@ -196,7 +196,9 @@ class LinearExperts(CoefficientExperts):
         -------
         ndarray of shape (n, K, m)
         """
-        if self.has_l1:
+        if resp.ndim == 3:
+            self.coef = self._fitted_by_output(data, resp, dispersion)
+        elif self.has_l1:
             self.coef = elastic_net_step(self, data, resp, dispersion)
         elif self.additive(data):
             self.update(self._sum_up(data, resp), dispersion)
@@ -291,6 +293,18 @@ class LinearExperts(CoefficientExperts):
         """The penalty: in units of the target, or of the noise if it has an L1 part."""
         unit = self.noise if self.has_l1 else self._y_scale
         return ElasticNet(self.alpha, self.l1_ratio, unit)
+
+    def _fitted_by_output(self, data, resp, dispersion):
+        """Coefficients after an M-step from responsibilities (n, K, m)."""
+        each = []
+        for j in range(resp.shape[2]):
+            one = copy.copy(self)
+            one.coef, one.noise = self.coef[:, :, [j]], self.noise[:, [j]]
+            one._y_scale = self._y_scale[[j]]
+            own = replace(data, y=data.y[:, [j]])
+            one.fit_predict(own, np.ascontiguousarray(resp[:, :, j]), dispersion[:, [j]])
+            each.append(one.coef)
+        return np.concatenate(each, axis=2)
 
     def _sum_up(self, data, resp):
         total = None

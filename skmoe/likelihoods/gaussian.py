@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
+from .._cells import by_output, weighted
 from .._ops import get_ops
 from .laws import NormalLaw
 
@@ -99,6 +100,12 @@ class Gaussian(BaseEstimator):
         fresh._variance = self._variance[experts]
         return fresh
 
+    def of_outputs(self, outputs):
+        """A copy with the variances of some outputs, by index."""
+        fresh = copy.copy(self)
+        fresh._variance, fresh._base = self._variance[:, outputs], self._base[outputs]
+        return fresh
+
     def replaced(self, where, others):
         """A copy in which variances of experts, by index, are those of another."""
         fresh = copy.copy(self)
@@ -144,7 +151,7 @@ class Gaussian(BaseEstimator):
         ----------
         y : ndarray of shape (n, m)
         pred : ndarray of shape (n, K, m)
-        weights : ndarray of shape (n, K)
+        weights : ndarray of shape (n, K) or (n, K, m)
             Sample weight times responsibility.
 
         Returns
@@ -153,7 +160,7 @@ class Gaussian(BaseEstimator):
         squares : ndarray of shape (K, m)
         """
         residual = y[:, None, :] - pred
-        weighted = weights[:, :, None] * residual
+        weighted = by_output(weights) * residual
         return weighted, np.einsum("nkm,nkm->km", weighted, residual)
 
     def information_block(self, y, joint, scores, out):
@@ -172,14 +179,17 @@ class Gaussian(BaseEstimator):
 
     def update(self, y, pred, resp, weight, experts=None):
         """Update the variances from predictions; arguments as in `log_lik`."""
-        weights = resp * weight[:, None]
+        weights = weighted(resp, weight)
         squares = np.square(y[:, None, :] - pred)
+        if experts is None and weights.ndim == 3:
+            self.update_sums(np.einsum("nkm,nkm->km", weights, squares), weights.sum(axis=0))
+            return
         if experts is None:
             self.update_sums(np.einsum("nk,nkm->km", weights, squares), weights.sum(axis=0))
             return
         each, n_experts = experts.ravel(), len(self._variance)
-        weighted = (weights[:, :, None] * squares).reshape(len(each), -1).T
-        sums = [np.bincount(each, values, n_experts) for values in weighted]
+        products = (weights[:, :, None] * squares).reshape(len(each), -1).T
+        sums = [np.bincount(each, values, n_experts) for values in products]
         self.update_sums(np.stack(sums, axis=1), np.bincount(each, weights.ravel(), n_experts))
 
     def update_sums(self, squares, totals, whole=None):
@@ -189,20 +199,20 @@ class Gaussian(BaseEstimator):
         ----------
         squares : ndarray of shape (K, m)
             ``sum_i w_i r_ik e_ik^2``.
-        totals : ndarray of shape (K,)
+        totals : ndarray of shape (K,) or (K, m)
             ``sum_i w_i r_ik``.
         whole : float, default=None
             ``sum_i w_i``, for laws under which rows are not all the experts'.
         """
         squares = np.maximum(squares, 0.0) + self._rows() * self.floor * self._base
-        totals = totals + self._rows()
+        totals = _column(totals) + self._rows()
         if self.shared:
             squares = np.broadcast_to(squares.sum(axis=0), squares.shape)
-            totals = np.full_like(totals, totals.sum())
-        alive = totals > 1e-6 * totals.sum()
-        variance = squares / np.where(alive, totals, 1.0)[:, None]
+            totals = np.broadcast_to(totals.sum(axis=0), totals.shape)
+        alive = totals > 1e-6 * totals.sum(axis=0)
+        variance = squares / np.where(alive, totals, 1.0)
         tiny = 1e-16 * self._base
-        self._variance = np.maximum(np.where(alive[:, None], variance, self._base), tiny)
+        self._variance = np.maximum(np.where(alive, variance, self._base), tiny)
 
     def log_prior(self):
         """Logarithm of the prior of the variances, up to a constant."""
@@ -230,15 +240,16 @@ class Gaussian(BaseEstimator):
     def flat_gradient(self, sums):
         """Gradient of log-likelihood and log-prior by the flat parameters."""
         prior = self._rows() * (self.floor * self._base / self._variance - 1.0)
-        gradient = 0.5 * ((sums.squares / self._variance + prior) - sums.weight[:, None])
+        gradient = 0.5 * ((sums.squares / self._variance + prior) - _column(sums.weight))
         return gradient.sum(axis=0) if self.shared else gradient.ravel()
 
     def flat_curvature(self, sums):
         """Diagonal of the expected negative Hessian by the flat parameters."""
-        weight = np.maximum(sums.weight, 1e-6 * sums.weight.sum()) + self._rows()
+        weight = _column(sums.weight)
+        weight = np.maximum(weight, 1e-6 * weight.sum(axis=0)) + self._rows()
         if self.shared:
-            weight = weight.sum(keepdims=True)
-        return 0.5 * np.repeat(weight, self._variance.shape[1])
+            weight = weight.sum(axis=0, keepdims=True)
+        return 0.5 * np.broadcast_to(weight, (len(weight), self._variance.shape[1])).ravel()
 
     def pred_gradient(self, residual):
         """Gradient of the log-likelihood by predictions: weighted residuals (n, K, m) in units."""
@@ -250,7 +261,7 @@ class Gaussian(BaseEstimator):
 
     def pred_curvature(self, sums):
         """Sum over rows of the expected curvature by the prediction: (K, m)."""
-        return sums.weight[:, None] / self._variance
+        return _column(sums.weight) / self._variance
 
     def curved(self, grams):
         """Return curvatures (K, m, D, D) of experts from Grams (K, D, D)."""
@@ -295,3 +306,8 @@ class Gaussian(BaseEstimator):
         if experts is None:
             return weights @ self._variance + between
         return np.einsum("nk,nkm->nm", weights, self._variance[experts]) + between
+
+
+def _column(totals):
+    """Totals (K,) as a column; those by output, (K, m), as they are."""
+    return totals if totals.ndim == 2 else totals[:, None]
