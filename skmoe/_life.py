@@ -11,6 +11,7 @@ from ._em import load
 from ._failures import renormalised
 from ._living import Living
 from ._ops import get_ops
+from ._outputs import refuse_by_output
 from ._path import posterior
 from ._some import linear_stand_in, starts_of_split, starts_of_worst
 from ._validation import check_weight
@@ -223,6 +224,7 @@ class ExpertLife(Living):
         if by == "loss" and y is None:
             raise ValueError("prune(by='loss') needs targets y.")
         check_is_fitted(self)
+        refuse_by_output(self, "prune")
         rows = self._rows(X)
         log_gate, weight = self._log_gate(rows), check_weight(sample_weight, rows)
         if by == "load":
