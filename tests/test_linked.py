@@ -1,5 +1,7 @@
 """Laws behind links: densities and derivatives, EM and gradients, targets, exposure."""
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -10,6 +12,7 @@ from scipy.integrate import quad
 from scipy.special import logsumexp
 from sklearn import config_context
 from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import GammaRegressor, PoissonRegressor, TweedieRegressor
 from sklearn.model_selection import cross_val_score
 from sklearn.tree import DecisionTreeRegressor
@@ -547,3 +550,16 @@ def test_an_l1_penalty_keeps_noise_out(law):
     coef = model.experts_[0].regressor_.coef_ if law == "lognormal" else model.experts_[0].coef_
     assert coef[0] > 0.2 and (coef[1:] == 0).all()
     assert model.n_parameters_ == 2 + (law != "poisson")
+
+
+@pytest.mark.parametrize("solver", ["em", "gradient"])
+@pytest.mark.parametrize("law", ["poisson", "zero_inflated_poisson", "negative_binomial"])
+def test_large_counts_and_a_far_row_do_not_overflow(law, solver):
+    rows, large = X.copy(), np.random.RandomState(0).poisson(np.exp(10.0 + 2.0 * X[:, 0]))
+    rows[0, 0] = 1e4
+    model = MoERegressor(n_experts=2, likelihood=law, solver=solver, max_iter=60, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(rows, large)
+    assert np.isfinite(model.log_likelihood(rows, large)).all()
+    assert np.isfinite(model.predict(rows)).all()

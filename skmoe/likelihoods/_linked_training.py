@@ -97,7 +97,9 @@ class LinkedTraining:
         use, joint = joint[:, None] > 0, joint[:, None]
 
         def weigh(values):
-            return np.where(use, joint * np.broadcast_to(values, shape), 0.0)
+            # Rows that no expert explains overflow, and say nothing.
+            found = joint * np.broadcast_to(values, shape)
+            return np.where(use & np.isfinite(found), found, 0.0)
 
         stacked = np.concatenate([weigh(part) for part in scores], axis=1)
         curved = np.concatenate([weigh(part) for part in curvatures], axis=1)

@@ -4,6 +4,7 @@ import numpy as np
 import scipy.special
 
 from .laws import NormalLaw
+from .linked import bounded
 from .location import Location
 
 _LOG_2PI = np.log(2.0 * np.pi)
@@ -171,12 +172,12 @@ class CensoredLogNormal(CensoredGaussian):
 
     def mean(self, eta, theta):
         """Mean of the value."""
-        return np.exp(eta[0] + 0.5 * np.exp(theta[0]))
+        return np.exp(bounded(eta[0]) + 0.5 * np.exp(theta[0]))
 
     def variance(self, eta, theta):
         """Variance of the value."""
         variance = np.exp(theta[0])
-        return np.expm1(variance) * np.exp(2.0 * eta[0] + variance)
+        return np.expm1(variance) * np.exp(2.0 * bounded(eta[0]) + variance)
 
     def make_law(self, eta, theta):
         """`LogNormalLaw` of the value, of each row and expert."""

@@ -4,6 +4,7 @@ import numpy as np
 import scipy.special
 from sklearn.linear_model import GammaRegressor
 
+from .linked import bounded
 from .positive import Positive
 
 
@@ -48,7 +49,7 @@ class Gamma(Positive):
 
     def variance(self, eta, theta):
         """Dispersion times the squared mean."""
-        return np.exp(theta[0] + 2.0 * eta[0])
+        return np.exp(theta[0] + 2.0 * bounded(eta[0]))
 
     def regressor(self):
         """`GammaRegressor`, whose mean is the exponential of a linear predictor."""
@@ -58,4 +59,4 @@ class Gamma(Positive):
         """`GammaLaw` of each row and expert."""
         from .laws import GammaLaw
 
-        return GammaLaw(np.exp(eta[0]), np.exp(-theta[0]))
+        return GammaLaw(np.exp(bounded(eta[0])), np.exp(-theta[0]))

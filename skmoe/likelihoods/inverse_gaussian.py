@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.linear_model import TweedieRegressor
 
+from .linked import bounded
 from .positive import Positive
 
 
@@ -52,7 +53,7 @@ class InverseGaussian(Positive):
 
     def variance(self, eta, theta):
         """Dispersion times the cube of the mean."""
-        return np.exp(theta[0] + 3.0 * eta[0])
+        return np.exp(theta[0] + 3.0 * bounded(eta[0]))
 
     def regressor(self):
         """`TweedieRegressor` of power 3, whose mean is the exponential of a predictor."""
@@ -62,4 +63,4 @@ class InverseGaussian(Positive):
         """`InverseGaussianLaw` of each row and expert."""
         from .laws import InverseGaussianLaw
 
-        return InverseGaussianLaw(np.exp(eta[0]), np.exp(-theta[0]))
+        return InverseGaussianLaw(np.exp(bounded(eta[0])), np.exp(-theta[0]))

@@ -7,6 +7,9 @@ from sklearn.base import BaseEstimator
 
 from ._linked_training import LinkedTraining
 
+# Predictions behind an exponential are cut here.
+_MOST_LOG = 200.0
+
 
 class LinkedLikelihood(LinkedTraining, BaseEstimator):
     r"""Base of laws whose parameters are linear predictors, behind links.
@@ -313,6 +316,11 @@ class LinkedLikelihood(LinkedTraining, BaseEstimator):
         mean = np.einsum("nk,nkm->nm", weights, means)
         spread = self.variances(pred, experts) + np.square(means - mean[:, None])
         return np.einsum("nk,nkm->nm", weights, spread)
+
+
+def bounded(eta):
+    """Predictors behind an exponential, cut where a power of it would overflow."""
+    return np.minimum(eta, _MOST_LOG)
 
 
 def spread_of(values, weight):

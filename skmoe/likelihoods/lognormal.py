@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.compose import TransformedTargetRegressor
 
+from .linked import bounded
 from .location import Location
 
 
@@ -61,12 +62,12 @@ class LogNormal(Location):
 
     def mean(self, eta, theta):
         """Mean of the target."""
-        return np.exp(eta[0] + 0.5 * np.exp(theta[0]))
+        return np.exp(bounded(eta[0]) + 0.5 * np.exp(theta[0]))
 
     def variance(self, eta, theta):
         """Variance of the target."""
         variance = np.exp(theta[0])
-        return np.expm1(variance) * np.exp(2.0 * eta[0] + variance)
+        return np.expm1(variance) * np.exp(2.0 * bounded(eta[0]) + variance)
 
     def regressor(self):
         """Linear regression of the logarithm, whose prediction is the median."""

@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.special
 
+from .linked import bounded
 from .poisson import Counts
 
 # A logarithm of the dispersion below which the law is a Poisson law.
@@ -66,10 +67,12 @@ class NegativeBinomial(Counts):
     def variance(self, eta, theta):
         """Mean plus dispersion times the squared mean."""
         alpha = np.exp(np.maximum(theta[0], _LEAST_LOG))
-        return np.exp(eta[0]) + alpha * np.exp(2.0 * eta[0])
+        return np.exp(bounded(eta[0])) + alpha * np.exp(2.0 * bounded(eta[0]))
 
     def make_law(self, eta, theta):
         """`NegativeBinomialLaw` of each row and expert."""
         from .laws import NegativeBinomialLaw
 
-        return NegativeBinomialLaw(np.exp(eta[0]), np.exp(np.maximum(theta[0], _LEAST_LOG)))
+        return NegativeBinomialLaw(
+            np.exp(bounded(eta[0])), np.exp(np.maximum(theta[0], _LEAST_LOG))
+        )

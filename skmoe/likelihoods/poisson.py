@@ -4,7 +4,7 @@ import numpy as np
 import scipy.special
 from sklearn.linear_model import PoissonRegressor
 
-from .linked import LinkedLikelihood
+from .linked import LinkedLikelihood, bounded
 
 _LEAST_MEAN = 1e-10
 
@@ -35,7 +35,7 @@ class Counts(LinkedLikelihood):
 
     def mean(self, eta, theta):
         """Mean of the counts."""
-        return np.exp(eta[0])
+        return np.exp(bounded(eta[0]))
 
     def link(self, mean):
         """Logarithm of a mean, of at least 1e-10."""
@@ -80,10 +80,10 @@ class Poisson(Counts):
 
     def variance(self, eta, theta):
         """The mean."""
-        return np.exp(eta[0])
+        return np.exp(bounded(eta[0]))
 
     def make_law(self, eta, theta):
         """`PoissonLaw` of each row and expert."""
         from .laws import PoissonLaw
 
-        return PoissonLaw(np.exp(eta[0]))
+        return PoissonLaw(np.exp(bounded(eta[0])))

@@ -5,7 +5,7 @@ from numbers import Real
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
-from .linked import LinkedLikelihood
+from .linked import LinkedLikelihood, bounded
 
 _LEAST_MEAN = 1e-10
 
@@ -49,7 +49,7 @@ class Positive(LinkedLikelihood):
 
     def mean(self, eta, theta):
         """Mean of the target."""
-        return np.exp(eta[0])
+        return np.exp(bounded(eta[0]))
 
     def link(self, mean):
         """Logarithm of a mean, of at least 1e-10."""

@@ -7,6 +7,7 @@ from sklearn.linear_model import TweedieRegressor
 from sklearn.utils._param_validation import Interval
 
 from .._ops import get_ops
+from .linked import bounded
 from .positive import Positive
 
 _LEAST_MEAN = 1e-10
@@ -105,7 +106,7 @@ class Tweedie(Positive):
 
     def variance(self, eta, theta):
         """Dispersion times a power of the mean."""
-        return np.exp(theta[0] + self.power * eta[0])
+        return np.exp(theta[0] + self.power * bounded(eta[0]))
 
     def regressor(self):
         """`TweedieRegressor` of the same power."""
@@ -115,4 +116,4 @@ class Tweedie(Positive):
         """`TweedieLaw` of each row and expert."""
         from .laws import TweedieLaw
 
-        return TweedieLaw(np.exp(eta[0]), np.exp(theta[0]), self.power)
+        return TweedieLaw(np.exp(bounded(eta[0])), np.exp(theta[0]), self.power)
