@@ -26,7 +26,14 @@ from ._online import OnlineLearning
 from ._outputs import check_outputs, resolve_gating
 from ._picture import visual_block
 from ._predict import MixturePredictions
-from ._solving import adopt_experts, check_groups, check_resumed, resolve_solver, seeded
+from ._solving import (
+    adopt_experts,
+    check_groups,
+    check_objective,
+    check_resumed,
+    resolve_solver,
+    seeded,
+)
 from ._sparse import check_solver, make_trainer, resolve_balance, resolve_routing, routing_facts
 from ._stream import seen
 from ._targets import check_law, some_missing
@@ -209,6 +216,7 @@ class BaseMoE(
         smooth = getattr(likelihood, "is_smooth", True)
         solver = resolve_solver(self.solver, plan, gate, self.cross_fit, dense, smooth)
         check_solver(self, solver, plan, gate)
+        check_objective(self, solver, plan)
         criterion = self._check_growth(plan, gate, likelihood)
         door = enter(self, plan, gating, X, y, sample_weight, classes_known, exposure)
         check_outputs(self, plan, likelihood, solver, some_missing(door.target))

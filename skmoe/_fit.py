@@ -256,7 +256,12 @@ def objective_value(data, sum_loglik, parts, sum_evidence=0.0):
     if hasattr(parts.gate, "log_prior"):
         inside += parts.gate.log_prior()
     gate_penalty = parts.gate.penalty() if hasattr(parts.gate, "penalty") else 0.0
-    return inside / data.total_weight + data.log_unit - gate_penalty
+    return inside / data.total_weight + unit_of(data, parts) - gate_penalty
+
+
+def unit_of(data, parts):
+    """What units of the target add to the objective: nothing to the loss of a blend."""
+    return 0.0 if hasattr(parts.likelihood, "blend") else data.log_unit
 
 
 def left_to_experts(likelihood, y, pred, resp, experts=None):

@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 
+from ._cooperative import check_cooperative, cooperative, started, with_noise
 from ._em import fit_em, is_additive, require
 from ._fit import Parts, make_result, objective_value
 from ._information import Information
@@ -73,6 +74,25 @@ def fit_joint(data, parts, monitor, resp, *, warm_up=50, renew_every=10, memory=
     found = minimize(descent.loss, parts.flat(), **options)
     monitor.converged |= found.converged
     return make_result(descent.kept, monitor, None, descent.unexplained)
+
+
+def fit_together(data, parts, monitor, resp, *, renew_every=10, memory=20):
+    """Fit for the squared error of the blended output; arguments as of `fit_joint`.
+
+    Dispersions are estimated when gate and experts are trained.
+    """
+    check_cooperative(data, parts)
+    begun = started(data, parts, resp, fit_em)
+    shared = cooperative(data, begun)
+    require_gradients(shared)
+    descent = _Descent(data, shared, monitor, renew_every, False, 0)
+    try:
+        found = minimize(descent.loss, shared.flat(), **descent.options(memory))
+    except KeyboardInterrupt:  # what is kept must be able to tell its noise
+        monitor.keep(with_noise(data, descent.kept, begun.likelihood))
+        raise
+    monitor.converged |= found.converged
+    return make_result(with_noise(data, descent.kept, begun.likelihood), monitor)
 
 
 def by_output(data, parts):

@@ -1,5 +1,6 @@
 """Minibatch gradient training on the same objective as the other solvers."""
 
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -8,7 +9,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._adam import mean_loglik, start_steps
-from ._fit import make_result, objective_value
+from ._cooperative import check_cooperative, cooperative, with_noise
+from ._fit import make_result, objective_value, unit_of
 
 # From so many rows on, runs of so many neighbours are shuffled in the place of single rows.
 _MANY_ROWS, _RUN = 100_000, 8
@@ -31,6 +33,9 @@ class Minibatch(BaseEstimator):
         Most passes over the rows (the estimator's ``max_iter`` limits them, too).
     rate : float, default=0.02
         Size of the first steps, in units of standardised features and target.
+    objective : {"likelihood", "prediction"}, default="likelihood"
+        As of `skmoe.solvers.Gradient`: competing experts, or the error of their blended
+        output.
     schedule : {"cosine", "constant"}, default="cosine"
         Whether the rate goes down to zero along half a cosine.
     decay : float, default=0.0
@@ -74,6 +79,7 @@ class Minibatch(BaseEstimator):
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "n_epochs": [Interval(Integral, 1, None, closed="left")],
         "rate": [Interval(Real, 0, None, closed="neither")],
+        "objective": [StrOptions({"likelihood", "prediction"})],
         "schedule": [StrOptions({"cosine", "constant"})],
         "decay": [Interval(Real, 0, None, closed="left")],
         "clip": [Interval(Real, 0, None, closed="neither"), None],
@@ -94,6 +100,7 @@ class Minibatch(BaseEstimator):
         batch_size=None,
         n_epochs=20,
         rate=0.02,
+        objective="likelihood",
         schedule="cosine",
         decay=0.0,
         clip=None,
@@ -107,6 +114,7 @@ class Minibatch(BaseEstimator):
         self.batch_size = batch_size
         self.n_epochs = n_epochs
         self.rate = rate
+        self.objective = objective
         self.schedule = schedule
         self.decay = decay
         self.clip = clip
@@ -136,7 +144,22 @@ class Minibatch(BaseEstimator):
         FitResult
             Parts, objective, history.
         """
-        return fit_minibatch(data, parts, monitor, resp, self)
+        if self.objective == "likelihood" or data.n_classes is not None:
+            return fit_minibatch(data, parts, monitor, resp, self)
+        check_cooperative(data, parts)
+        if resp is not None and not parts.gate.flat().any():  # not trained yet
+            raise ValueError(
+                "objective='prediction' starts from experts that differ, and features as wide as "
+                "these are trained from scratch; use objective='likelihood'."
+            )
+        try:
+            result = fit_minibatch(data, cooperative(data, parts), monitor, None, self)
+        except KeyboardInterrupt:  # what is kept must be able to tell its noise
+            kept = monitor.best_so_far()
+            if kept is not None:
+                monitor.keep(with_noise(data, kept, parts.likelihood))
+            raise
+        return replace(result, likelihood=with_noise(data, result, parts.likelihood).likelihood)
 
 
 def fit_minibatch(data, parts, monitor, resp, options):
@@ -178,7 +201,7 @@ def fit_minibatch(data, parts, monitor, resp, options):
         if validation is None:
             kept, stop = (present, unexplained), monitor.converged and options.schedule != "cosine"
         else:
-            held_out = mean_loglik(validation, present) + data.log_unit
+            held_out = mean_loglik(validation, present) + unit_of(data, present)
             monitor.history.setdefault("validation", []).append(held_out)
             still = 0 if held_out > best else still + 1
             if still == 0:

@@ -143,6 +143,10 @@ class OnlineLearning:
             raise ValueError(
                 "l1_ratio needs all rows at once, and partial_fit has batches; set it to 0."
             )
+        if getattr(self.solver, "objective", "likelihood") != "likelihood":
+            raise ValueError(
+                "partial_fit climbs the likelihood; leave objective of the solver at 'likelihood'."
+            )
         if isinstance(self.solver, Stages) or self.solver == "stages":
             raise ValueError(
                 "solver='stages' trains on all rows, stage by stage, and partial_fit has batches; "

@@ -4,6 +4,7 @@ import copy
 from dataclasses import replace
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.frozen import FrozenEstimator
 
 from ._em import require
@@ -86,6 +87,32 @@ def resolve_solver(value, plan, gate, cross_fit, dense=True, smooth=True):
     if isinstance(solver, Pool):
         _check_pool(value, plan, cross_fit)
     return solver
+
+
+def check_objective(estimator, solver, plan):
+    """Raise for what does not go with the error of the blended output as the objective."""
+    if isinstance(solver, Stages):
+        if getattr(solver.solver, "objective", "likelihood") != "likelihood":
+            raise ValueError(
+                f"Stages(solver={solver.solver!r}) climbs the likelihood in every stage; leave "
+                f"objective at 'likelihood'."
+            )
+        return
+    if getattr(solver, "objective", "likelihood") == "likelihood" or is_classifier(estimator):
+        return
+    for name in ("routing", "load_balance"):
+        if getattr(estimator, name) is not None:
+            raise ValueError(
+                f"objective='prediction' blends all experts, and does not go with {name}; leave "
+                f"{name} at None."
+            )
+    if plan.growth is not None:
+        raise ValueError(
+            "n_experts='auto' compares likelihoods, and objective='prediction' does not climb "
+            "them; give the number of experts."
+        )
+    if getattr(solver, "revive", False) or getattr(solver, "polish", 0):
+        raise ValueError("objective='prediction' does not go with revive or polish.")
 
 
 def seeded(solver, rng):

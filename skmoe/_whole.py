@@ -43,6 +43,8 @@ class WholeEvaluator:
         data, experts = self.data, parts.experts
         log_gate = parts.gate.log_proba(data.gate_X)
         pred, pull_back = experts.predict_with_gradient(data.X)
+        if hasattr(parts.likelihood, "blend"):
+            return self._blended(parts, log_gate, pred, pull_back)
         found, loglik, unexplained = self._e_step(parts, log_gate, pred)
         own = resp
         if resp is None:
@@ -66,6 +68,23 @@ class WholeEvaluator:
             self._gate_grams(parts, weights) if grams else None,
             uneven=uneven,
             by_output=weights.sum(axis=0) if weights.ndim == 3 else None,
+        )
+
+    def _blended(self, parts, log_gate, pred, pull_back):
+        """The sums where the loss is that of the output of all experts together."""
+        data = self.data
+        value, by_log_gate, by_pred = parts.likelihood.blend(data, log_gate, pred)
+        gate = np.exp(log_gate if log_gate.ndim == 2 else log_gate.mean(axis=2))
+        weights = weighted(gate, data.weight)
+        squares = np.zeros((pred.shape[1], pred.shape[2]))
+        return Sums(
+            float(data.weight @ value),
+            0,
+            parts.gate.resp_gradient(data.gate_X, by_log_gate, data.weight).ravel(),
+            pull_back(weighted(by_pred, data.weight)),
+            self._by_expert(log_gate, weights, squares),
+            None,
+            None,
         )
 
     def _gate_grams(self, parts, weights):
@@ -114,6 +133,8 @@ def require_gradients(parts):
     """Raise if a part lacks what an evaluation of all rows asks of it."""
     require(parts.gate, "resp_gradient", "penalty_gradient")
     require(parts.experts, "predict_with_gradient", "penalty_gradient")
+    if hasattr(parts.likelihood, "blend"):
+        return
     require(parts.likelihood, "residual_sums")
     if not is_linear(parts.experts):
         require(parts.likelihood, "pred_gradient")

@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._assign import Stochastic, anneal, hard
 from ._em import fit_em
-from ._joint import fit_joint
+from ._joint import fit_joint, fit_together
 from ._minibatch import Minibatch
 from ._pool import fit_pool
 from ._revival import fit_with_moves
@@ -193,6 +193,12 @@ class Gradient(BaseEstimator):
     warm_up : int, default=50
         Most EM iterations before the first gradient step; they end earlier once rises of
         the objective are less than a tenth of the largest one and shrink slowly.
+    objective : {"likelihood", "prediction"}, default="likelihood"
+        "likelihood": experts compete to explain each row. "prediction": they cooperate, and
+        what is trained is half the squared error of their blended output, in units of the
+        residual variance of one linear expert; noise is estimated at the end. For
+        regression; of classes, the log loss of the blended probabilities is the likelihood,
+        and both are the same.
     renew_every : int, default=10
         Iterations after which the preconditioner is computed anew.
     memory : int, default=20
@@ -206,6 +212,9 @@ class Gradient(BaseEstimator):
     References
     ----------
     Nocedal, J. and Wright, S. J. (2006). Numerical Optimization, 2nd ed., chapter 7.
+
+    Jacobs, R. A., Jordan, M. I., Nowlan, S. J. and Hinton, G. E. (1991). Adaptive
+    mixtures of local experts. Neural Computation 3, 79-87.
 
     Louis, T. A. (1982). Finding the observed information matrix when using the EM
     algorithm. Journal of the Royal Statistical Society B 44, 226-233.
@@ -221,6 +230,7 @@ class Gradient(BaseEstimator):
 
     _parameter_constraints = {
         "warm_up": [Interval(Integral, 1, None, closed="left")],
+        "objective": [StrOptions({"likelihood", "prediction"})],
         "renew_every": [Interval(Integral, 1, None, closed="left")],
         "memory": [Interval(Integral, 2, None, closed="left")],
         "revive": ["boolean"],
@@ -229,8 +239,18 @@ class Gradient(BaseEstimator):
 
     patience = 5
 
-    def __init__(self, *, warm_up=50, renew_every=10, memory=20, revive=False, polish=0):
+    def __init__(
+        self,
+        *,
+        warm_up=50,
+        objective="likelihood",
+        renew_every=10,
+        memory=20,
+        revive=False,
+        polish=0,
+    ):
         self.warm_up = warm_up
+        self.objective = objective
         self.renew_every = renew_every
         self.memory = memory
         self.revive = revive
@@ -286,6 +306,9 @@ class Gradient(BaseEstimator):
         FitResult
             Parts of the best iterate, objective, history.
         """
+        if self.objective == "prediction" and data.n_classes is None:
+            options = {"renew_every": self.renew_every, "memory": self.memory}
+            return fit_together(data, parts, monitor, resp, **options)
         if self.revive or self.polish:
             moves = {"revive": self.revive, "polish": self.polish}
             return fit_with_moves(self.begin, data, parts, monitor, resp, **moves)

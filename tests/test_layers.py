@@ -38,6 +38,7 @@ LAYERS = {
     "_assign": 2,
     "_adam": 2,
     "_boost": 2,
+    "_cooperative": 2,
     "_criteria": 2,
     "_em": 2,
     "_health": 2,
