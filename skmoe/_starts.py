@@ -284,9 +284,7 @@ def minibatch_start(data, make_parts, n_experts, kinds, given, rng):
     parts = sample_parts(n_experts)
     if given is not None:
         given = given[rows]
-    elif (
-        hasattr(parts.gate, "block_coef") and is_linear(parts.experts) and data.observed is None
-    ):
+    elif hasattr(parts.gate, "block_coef") and is_linear(parts.experts) and data.observed is None:
         result = fit_from_starts(sample, sample_parts, n_experts, kinds, brief, rng, fit_joint)
         return Parts(result.gate, result.experts, result.likelihood), None
     else:

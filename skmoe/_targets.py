@@ -85,7 +85,8 @@ class RegressionTargets:
         return None
 
     def _encode_target(self, y, exposure=None):
-        y, likelihood = self._numbers(y), self._resolve_likelihood()
+        likelihood = self._resolve_likelihood()
+        y = self._numbers(y, likelihood)
         if hasattr(likelihood, "encode"):
             found = likelihood.encode(y, check_exposure(exposure, y))
             self._many_outputs = y.ndim == 2 and likelihood.width(found) == y.shape[1]
@@ -102,10 +103,9 @@ class RegressionTargets:
         self._many_outputs = y.ndim == 2
         return y.reshape(len(y), -1)
 
-    def _numbers(self, y):
+    def _numbers(self, y, likelihood):
         """A finite target of one or two dimensions as float64."""
         refuse_sparse(y)
-        likelihood = getattr(self, "likelihood_", None) or self._resolve_likelihood()
         if getattr(likelihood, "takes_infinite", False):
             return check_array(y, ensure_all_finite=False, ensure_2d=False, dtype=np.float64)
         if self.missing_outputs == "mask":
@@ -121,7 +121,7 @@ class RegressionTargets:
         return weight
 
     def _decode_target(self, y, exposure=None):
-        y = self._numbers(y)
+        y = self._numbers(y, self.likelihood_)
         if hasattr(self.likelihood_, "encode"):
             found = self.likelihood_.encode(y, check_exposure(exposure, y))
             n_given, n_known = self.likelihood_.width(found), self.likelihood_.n_outputs_

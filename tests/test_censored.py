@@ -108,3 +108,11 @@ def test_truncated_means_and_variances_are_those_of_scipy():
 def test_targets_that_make_no_sense_are_named(law, y, says):
     with pytest.raises(ValueError, match=says):
         MoERegressor(n_experts=1, likelihood=law).fit([[0.0], [1.0]], y)
+
+
+def test_another_likelihood_is_asked_what_it_takes():
+    X, value, y = simulated(0, n=60)
+    model = MoERegressor(n_experts=1, likelihood="censored_gaussian").fit(X, y)
+    value[0] = np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        model.set_params(likelihood="student_t").fit(X, value)
