@@ -70,9 +70,10 @@ class Minibatch(BaseEstimator):
     >>> from skmoe.datasets import make_moe_regression
     >>> from skmoe.solvers import Minibatch
     >>> X, y = make_moe_regression(n_samples=2000, n_experts=2, random_state=0)
-    >>> model = MoERegressor(n_experts=2, solver=Minibatch(n_epochs=30)).fit(X, y)
+    >>> solver = Minibatch(n_epochs=50)
+    >>> model = MoERegressor(n_experts=2, solver=solver, random_state=0).fit(X, y)
     >>> model.n_iter_
-    30
+    50
     """
 
     _parameter_constraints = {
