@@ -122,7 +122,7 @@ class MoERegressor(RegressionTargets, RegressorMixin, BaseMoE):
         Threads that share the rows of a pass for linear experts, parallel fits for other
         ones. Results do not depend on it.
     random_state : int, RandomState instance or None, default=None
-        For random starts, folds and the seeds of experts.
+        For random starts, folds and the seeds of experts and of the solver.
     verbose : int, default=0
         1: one line of progress, updated; 2: a line per iteration.
 
