@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from problems import regression
 from test_interrupt import CtrlC
@@ -158,3 +159,9 @@ def test_what_does_not_go_with_it(settings, message):
         model.fit(X, y)
     with pytest.raises(ValueError, match="partial_fit climbs the likelihood"):
         MoERegressor(n_experts=2, solver=SOLVERS[0]).partial_fit(X, y)
+
+
+def test_wide_features_that_are_trained_from_scratch_are_refused():
+    X = sp.random(200, 3000, density=0.01, format="csr", random_state=0)
+    with pytest.raises(ValueError, match="features as wide as these are trained from scratch"):
+        MoERegressor(n_experts=3, solver=SOLVERS[1]).fit(X, np.arange(200.0))

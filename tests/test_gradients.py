@@ -119,7 +119,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("weighted", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("gate", "experts", "law"), CASES)
 def test_gradient_agrees_with_differences(gate, experts, law, weighted):
     check(*problem(gate, experts, law, weighted))
