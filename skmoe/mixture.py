@@ -375,13 +375,10 @@ class MixtureDistribution:
 
     def _uphill(self, y):
         """Move values (n, m) to peaks, by steps of EM for the place of a peak."""
-        precision = 1.0 / self.law.variance()
         for _ in range(_MODE_STEPS):
             parts = self.log_weights[:, :, None] + self.law.log_density(y[:, None, :])
-            share = scipy.special.softmax(parts, axis=1)
-            force = np.sum(share * self.law.log_density_slope(y[:, None, :]), axis=1)
-            step = force / np.sum(share * precision, axis=1)
-            y = y + step
+            last, y = y, self.law.uphill(y, scipy.special.softmax(parts, axis=1))
+            step = y - last
             if np.all(np.abs(step) <= 1e-10 * self.std().reshape(step.shape)):
                 break
         return y

@@ -44,6 +44,12 @@ class NormalLaw:
         """Derivative of `log_density` by y."""
         return (self.loc - y) / np.square(self.scale)
 
+    def uphill(self, y, share):
+        """Move values (n, m) up the mixture's density; share (n, k, m) of the laws at y."""
+        precision = 1.0 / np.square(self.scale)
+        force = np.sum(share * self.log_density_slope(y[:, None, :]), axis=1)
+        return y + force / np.sum(share * precision, axis=1)
+
     def cdf(self, y):
         """Probability of a value up to y."""
         return scipy.special.ndtr((y - self.loc) / self.scale)
@@ -123,6 +129,84 @@ class NormalLaw:
         """
         rows = np.arange(len(experts))
         return rng.normal(self.loc[rows, experts], self.scale[rows, experts])
+
+
+class LogNormalLaw(NormalLaw):
+    """Lognormal laws, one for each row, expert and output.
+
+    Parameters
+    ----------
+    loc, scale : ndarray of shape (n, k, m)
+        Means and standard deviations of the logarithm.
+    """
+
+    def mean(self):
+        """Return the means: (n, k, m)."""
+        return np.exp(self.loc + 0.5 * np.square(self.scale))
+
+    def variance(self):
+        """Return the variances: (n, k, m)."""
+        return np.square(self.mean()) * np.expm1(np.square(self.scale))
+
+    def log_density(self, y):
+        """Logarithm of the density; y broadcasts against (n, k, m)."""
+        log_y = _log(y)
+        jacobian = np.where(np.isneginf(log_y), 0.0, log_y)
+        return super().log_density(log_y) - jacobian
+
+    def log_density_slope(self, y):
+        """Derivative of `log_density` by y, for positive y."""
+        return ((self.loc - np.log(y)) / np.square(self.scale) - 1.0) / y
+
+    def uphill(self, y, share):
+        """Move values (n, m) up the mixture's density; share (n, k, m) of the laws at y."""
+        precision = share / np.square(self.scale)
+        return np.exp((np.sum(precision * self.loc, axis=1) - 1.0) / np.sum(precision, axis=1))
+
+    def cdf(self, y):
+        """Probability of a value up to y."""
+        return super().cdf(_log(y))
+
+    def sf(self, y):
+        """Probability of a value above y, without loss of digits in the upper tail."""
+        return super().sf(_log(y))
+
+    def upper_mean(self, y):
+        """Mean of the values above y times their probability."""
+        z = (_log(y) - self.loc) / self.scale
+        return self.mean() * scipy.special.ndtr(self.scale - z)
+
+    def mixture_quantile(self, weights, levels):
+        """Quantiles of the mixtures of the k laws; see `NormalLaw.mixture_quantile`."""
+        return np.exp(super().mixture_quantile(weights, levels))
+
+    def mixture_crps(self, weights, y):
+        """Score in closed form; see `NormalLaw.mixture_crps`."""
+        at = y[:, None, :]
+        own = at * (2.0 * self.cdf(at) - 1.0) + 2.0 * self.upper_mean(at) - self.mean()
+        score = np.einsum("nk,nkm->nm", weights, own)
+        mean, variance = self.mean(), np.square(self.scale)
+        for k in range(self.loc.shape[1]):
+            one = slice(k, k + 1)
+            root = np.sqrt(variance + variance[:, one])
+            gap = self.loc - self.loc[:, one]
+            first = mean * (2.0 * scipy.special.ndtr((gap + variance) / root) - 1.0)
+            second = mean[:, one] * (
+                2.0 * scipy.special.ndtr((variance[:, one] - gap) / root) - 1.0
+            )
+            pairs = np.einsum("nk,nkm->nm", weights, first + second)
+            score -= 0.5 * weights[:, one] * pairs
+        return score
+
+    def sample(self, experts, rng):
+        """Draw one value for each row; see `NormalLaw.sample`."""
+        return np.exp(super().sample(experts, rng))
+
+
+def _log(y):
+    """Logarithm, minus infinity where y is not positive."""
+    y = np.asarray(y, dtype=np.float64)
+    return np.log(y, out=np.full(y.shape, -np.inf), where=y > 0.0)
 
 
 def _mean_distance(mean, variance):
