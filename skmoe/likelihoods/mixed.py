@@ -246,19 +246,10 @@ class Mixed(LinkedLikelihood):
 
     def law(self, pred, experts=None):
         """Return the laws of the target under each expert; arguments as in `log_lik`."""
-        from .laws import MixedLaw
-
-        if experts is not None:
-            raise ValueError(
-                "a list of likelihoods has no predict_dist with top_k; set top_k=None."
-            )
-        found = []
-        for k, j in enumerate(self._which):
-            law = self._started[j]
-            eta, theta = self.selected([k])._moved_last(pred[:, [k]])
-            theta = [np.broadcast_to(part, eta[0].shape) for part in theta[: law.n_thetas]]
-            found.append(law.make_law(eta, theta))
-        return MixedLaw(found)
+        raise NotImplementedError(
+            "predict_dist knows no list of likelihoods yet; predict, with return_std too, and "
+            "log_likelihood do."
+        )
 
     # -- priors: each law has its own ---------------------------------------------------------
 

@@ -66,7 +66,7 @@ class Poisson(Counts):
     >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [1, 1, 4, 9]
     >>> model = MoERegressor(n_experts=1, likelihood="poisson").fit(X, y)
     >>> model.predict([[1.5]]).round(1)
-    array([2.5])
+    array([2.6])
     """
 
     def log_density(self, y, eta, theta):

@@ -41,7 +41,7 @@ class Tweedie(Positive):
     >>> from skmoe import MoERegressor
     >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.0, 2.0, 5.0, 9.0]
     >>> model = MoERegressor(n_experts=1, likelihood="tweedie").fit(X, y)
-    >>> (model.predict(X) > 0).all()
+    >>> bool((model.predict(X) > 0).all())
     True
     """
 
