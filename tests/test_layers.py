@@ -91,6 +91,7 @@ LAYERS = {
     "inspection": 4,
     "metrics": 4,
     "path": 4,
+    "inference": 4,
     "regressor": 4,
 }
 

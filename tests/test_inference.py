@@ -1,0 +1,50 @@
+"""Comparison of fits: against numbers computed by hand."""
+
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from skmoe import MoERegressor
+from skmoe.inference import compare_fits
+
+pytest.importorskip("pandas")
+
+
+def _fits():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 2))
+    y = np.abs(X[:, 0]) + 0.1 * rng.normal(size=120)
+    return X, y, {k: MoERegressor(n_experts=k, random_state=0).fit(X, y) for k in (1, 2)}
+
+
+def test_a_row_holds_what_the_fit_says():
+    X, y, fits = _fits()
+    table = compare_fits({f"K={k}": fit for k, fit in fits.items()}, X, y)
+    for k, fit in fits.items():
+        row = table.loc[f"K={k}"]
+        np.testing.assert_allclose(row["log_likelihood"], fit.log_likelihood(X, y).sum())
+        assert row["bic"] == fit.bic(X, y) and row["n_experts"] == k
+    assert np.isnan(table["p_value"]).all()  # different numbers of experts: no chi-squared law
+
+
+def test_nested_fits_have_the_chi_squared_tail():
+    X, y, fits = _fits()
+
+    class Smaller:
+        """The same mixture with a coefficient fewer and 2 less log-likelihood."""
+
+        n_parameters_, experts_ = fits[2].n_parameters_ - 1, fits[2].experts_
+
+        def aic(self, X, y, sample_weight=None):
+            return fits[2].aic(X, y) + 4.0 - 2.0
+
+        bic = icl = aic
+
+    row = compare_fits({"less": Smaller(), "more": fits[2]}, X, y).loc["more"]
+    np.testing.assert_allclose([row["statistic"], row["df"]], [4.0, 1.0])
+    np.testing.assert_allclose(row["p_value"], chi2.sf(4.0, 1))
+
+
+def test_no_fits():
+    with pytest.raises(ValueError, match="fits is empty"):
+        compare_fits({}, np.zeros((3, 1)), np.zeros(3))
