@@ -263,6 +263,7 @@ class MixturePredictions:
 
     def _failing(self, X):
         """Errors of the experts that cannot predict these rows, by number."""
+        check_is_fitted(self)
         experts = self._parts.experts
         if self.on_expert_error == "raise" or not hasattr(experts, "predict_each"):
             return {}

@@ -415,5 +415,6 @@ class MoERegressor(RegressionTargets, RegressorMixin, BaseMoE):
         ndarray of shape (n_samples, n_experts) or (n_samples, n_experts, n_outputs)
             In units of the target.
         """
-        pred = one_by_one(self.likelihood_, self._every_pred(X))
+        pred = self._every_pred(X)
+        pred = one_by_one(self.likelihood_, pred)
         return pred if self._many_outputs else pred[:, :, 0]

@@ -96,6 +96,15 @@ def test_parameters_of_parts_that_are_named_can_be_searched():
     assert search.best_estimator_.gate.alpha == search.best_params_["gate__alpha"]
 
 
-def test_unfitted_models_say_so():
+@pytest.mark.parametrize("method", ["predict", "predict_experts", "gate_proba", "route"])
+def test_unfitted_models_say_so_of_features(method):
     with pytest.raises(NotFittedError):
-        MoERegressor().predict_experts([[0.0]])
+        getattr(MoERegressor(), method)([[0.0]])
+
+
+@pytest.mark.parametrize(
+    "method", ["log_likelihood", "responsibilities", "diagnose", "bic", "score"]
+)
+def test_unfitted_models_say_so_of_targets(method):
+    with pytest.raises(NotFittedError):
+        getattr(MoERegressor(), method)([[0.0]], [0.0])
