@@ -6,12 +6,13 @@ import pytest
 import scipy.sparse as sp
 from conftest import require
 from numpy.testing import assert_allclose
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe.gates import SoftmaxGate
+from skmoe.gates import HierarchicalGate, SoftmaxGate
 
 rng = np.random.RandomState(0)
 X = pd.DataFrame(rng.uniform(-1, 1, size=(120, 2)), columns=["size", "age"])
@@ -19,7 +20,7 @@ Y = pd.Series(np.abs(X["size"]) + 0.1 * rng.normal(size=120), name="price")
 LABELS = np.where(X["size"] * X["age"] + 0.1 * rng.normal(size=120) > 0, "yes", "no")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def displays():
     require("matplotlib").use("Agg")
     import matplotlib.pyplot as plt
@@ -144,3 +145,89 @@ def test_wrong_features_are_refused(displays, regressor):
         show(regressor, X, [0, 1, 0])
     with pytest.raises(TypeError, match="needs dense rows"):
         show(regressor, sp.csr_matrix(X.to_numpy()), 0)
+
+
+def test_coefficients_of_experts_and_gate(displays, regressor, classifier):
+    show = displays.CoefficientsDisplay.from_estimator
+    plain = show(regressor)
+    assert_allclose(plain.coef, [expert.coef_ for expert in regressor.experts_])
+    assert plain.feature_names == ["size", "age"]
+    assert_allclose(show(regressor, X).coef, plain.coef * X.std(ddof=0).to_numpy())
+    rows = sp.csr_matrix(X.to_numpy())
+    assert_allclose(show(regressor, rows).coef, plain.coef * X.std(ddof=0).to_numpy())
+    gate = show(regressor, what="gate")
+    slopes = regressor.gate_.coef_
+    assert_allclose(gate.coef[0] - gate.coef[1], slopes[0] - slopes[1])
+    yes, no = show(classifier), show(classifier, target="no")
+    assert_allclose(yes.coef, [expert.coef_[0] for expert in classifier.experts_])
+    assert_allclose(no.coef, -yes.coef)
+    assert [t.get_text() for t in yes.ax_.texts] == [f"{v:.2g}" for v in yes.coef.ravel()]
+    with pytest.raises(ValueError, match="target='maybe' is none of the classes"):
+        show(classifier, target="maybe")
+    with pytest.raises(ValueError, match="what='both'"):
+        show(classifier, what="both")
+    trees = MoERegressor(DecisionTreeRegressor(max_depth=1), n_experts=2, cross_fit=None)
+    with pytest.raises(TypeError, match=r"DecisionTreeRegressor\) has no coef_"):
+        show(trees.fit(X, Y))
+
+
+def test_specialisation(displays, regressor, classifier):
+    for model, rows, y in ((regressor, X, Y), (classifier, X.to_numpy(), LABELS)):
+        display = displays.SpecialisationDisplay.from_estimator(model, rows, y)
+        expected = model.diagnose(rows, y, one_expert=None).specialisation
+        assert_allclose(display.loss, expected)
+        for row, frame in enumerate(display.frames_):
+            assert round(frame.get_x() + 0.46) == display.loss[row].argmin()
+    idle = displays.SpecialisationDisplay(np.array([[0.1, 0.2], [np.nan, np.nan]]), ["a", "b"])
+    assert len(idle.plot().frames_) == 1
+
+
+def test_responsibilities_against_the_gate(displays, regressor):
+    display = displays.ResponsibilitiesDisplay.from_estimator(regressor, X, Y, n_bins=4)
+    proba, resp = regressor.gate_proba(X)[:, 1], regressor.responsibilities(X, Y)[:, 1]
+    inside = (proba >= 0.75) & (proba <= 1.0)
+    assert inside.sum() >= 5
+    assert_allclose(display.lines_[1].get_ydata()[-1], resp[inside].mean())
+    assert_allclose(display.points_[1].get_xdata(), proba)
+
+
+def test_pit_and_coverage(displays, regressor, classifier):
+    display = displays.PITDisplay.from_estimator(regressor, X, Y, n_bins=5)
+    pit = regressor.predict_dist(X).cdf(Y)
+    assert_allclose(display.pit, pit)
+    heights = [bar.get_height() for bar in display.bars_]
+    assert_allclose(heights, np.histogram(pit, np.linspace(0, 1, 6))[0] / len(pit) * 5)
+    low, high = regressor.predict_dist(X).interval(0.6)
+    covered = displays.CoverageDisplay.from_estimator(regressor, X, Y, levels=[0.9, 0.6])
+    assert_allclose(covered.line_.get_xdata(), [0.6, 0.9])
+    assert_allclose(covered.line_.get_ydata()[0], ((Y >= low) & (Y <= high)).mean())
+    with pytest.raises(ValueError, match=r"inside \(0, 1\)"):
+        displays.CoverageDisplay.from_estimator(regressor, X, Y, levels=[0.5, 1.0])
+    with pytest.raises(TypeError, match="PITDisplay needs a numeric target"):
+        displays.PITDisplay.from_estimator(classifier, X.to_numpy(), LABELS)
+
+
+@pytest.mark.parametrize("classify", [False, True])
+def test_tree_of_gates(displays, classify, regressor):
+    kind, y = (MoEClassifier, LABELS) if classify else (MoERegressor, Y)
+    model = kind(n_experts=3, gate=HierarchicalGate(((2,), 1)), init="kmeans", random_state=0)
+    model.set_params(n_init=1, max_iter=5)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, y)
+    display = displays.HierarchyDisplay.from_estimator(model, X, y)
+    resp = model.responsibilities(X, y)
+    at = {path: i for i, path in enumerate(display.paths)}
+    assert set(at) == {(), (0,), (1,), (0, 0), (0, 1)}
+    assert_allclose(display.shares[at[0,]], resp[:, :2].sum(axis=1).mean())
+    assert_allclose(display.composition.sum(axis=1), 1.0)
+    if classify:
+        yes = resp[:, 2] @ (LABELS == "yes") / resp[:, 2].sum()
+        assert_allclose(display.composition[at[1,]], [1 - yes, yes])
+        with pytest.raises(ValueError, match="y is needed"):
+            displays.HierarchyDisplay.from_estimator(model, X)
+    else:
+        assert_allclose(display.composition[at[1,]], [0, 0, 1])
+        assert display.labels[at[1,]] == "expert 2" and display.labels[0] in X.columns
+    assert display.texts_[0].get_text().endswith("100 %")
+    with pytest.raises(TypeError, match="SoftmaxGate is no tree"):
+        displays.HierarchyDisplay.from_estimator(regressor, X)
