@@ -34,6 +34,24 @@ def test_demo_runs_and_draws_the_picture(tmp_path, require):
     assert all(len(line.split()) > 4 and "nan" not in line for line in rows)
 
 
+@pytest.mark.slow
+def test_every_display_is_drawn(tmp_path, require):
+    require("matplotlib")
+    path = os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "examples/pictures.py", str(tmp_path / "new")],
+        cwd=CHECKOUT,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    pictures = sorted((tmp_path / "new").iterdir())
+    assert len(pictures) == 5
+    assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
+
+
 def has_ratings():
     folder = os.environ.get("SKMOE_DATA")
     return folder is not None and (Path(folder) / "movielens_small.csv.gz").is_file()

@@ -118,7 +118,8 @@ class ConvergenceDisplay:
         self.axes_ = axes
         self._draw_objective(axes[0])
         self.areas_ = self._draw_load(axes[1]) if len(axes) > 1 else []
-        axes[-1].set_xlabel("iteration")
+        for each in axes[-1:] if ax is None else axes:
+            each.set_xlabel("iteration")
         return self
 
     def _draw_objective(self, ax):
