@@ -345,3 +345,55 @@ def test_laws_of_linear_predictors(law):
                 check(model.fit(DENSE, y), DENSE, y)
     model = MoERegressor(None, K, routing="expert", top_k=2, max_iter=3, **settings)
     check(model.fit(DENSE, y, sample_weight=WEIGHT), DENSE, y)
+
+
+GAPS = np.where(np.random.RandomState(3).uniform(size=(N, 3)) < 0.2, np.nan, 0.0)
+# Settings of targets and objective that only built-in experts know.
+OF_TARGETS = {
+    "gate per output": {"gate_per_output": True},
+    "gaps": {"missing_outputs": "mask"},
+    "gate per output, gaps": {"gate_per_output": True, "missing_outputs": "mask"},
+    "blend": {},
+}
+
+
+def solver_of_targets(name, solver):
+    """The solver, for the blended output where that is meant."""
+    if name != "blend":
+        return SOLVERS[solver]
+    kind = {"gradient": Gradient, "minibatch": Minibatch}[solver]
+    return kind(objective="prediction")
+
+
+def error_of_targets(name, gate, experts, solver, X):
+    """What the error says where these settings cannot work, else None."""
+    if gate == "gaussian" and name.startswith("gate per output"):
+        return "gate_per_output=True needs a gate with a gradient"
+    if experts not in BUILT_IN:
+        return "linear"
+    if gate == "gaussian" and solver != "em":
+        return "GaussianGate is in closed form"
+    return "Sparse data was passed" if gate == "gaussian" and X == "csr" else None
+
+
+@pytest.mark.parametrize("X", ["dense", "csr", "frame"])
+@pytest.mark.parametrize("experts", ["linear", "neural", "factors", "tree", "mixed"])
+@pytest.mark.parametrize("name", OF_TARGETS)
+def test_targets(name, experts, X):
+    rows = INPUTS[X]
+    y = TASKS["gaussian outputs"][1] + (GAPS if "gaps" in name else 0.0)
+    for gate in GATES:
+        for solver in ("gradient", "minibatch") if name == "blend" else ("em", "gradient"):
+            settings = {"gate": GATES[gate], "solver": solver_of_targets(name, solver)}
+            model, _ = make("gaussian outputs", experts, **settings, **OF_TARGETS[name])
+            message = error_of_targets(name, gate, experts, solver, X)
+            if message is not None:
+                with pytest.raises((TypeError, ValueError), match=message):
+                    model.fit(rows, y, sample_weight=WEIGHT)
+                continue
+            check_regressor(model.fit(rows, y, sample_weight=WEIGHT), rows, np.nan_to_num(y))
+            assert np.isfinite(model.log_likelihood(rows, y)).all()
+            assert np.isfinite(model.objective_)
+            shape = (N, K, 3) if name.startswith("gate per output") else (N, K)
+            assert model.gate_proba(rows).shape == shape
+            np.testing.assert_allclose(model.responsibilities(rows, y).sum(axis=1), 1.0)
