@@ -111,8 +111,8 @@ class MixtureDistribution:
     def mode(self):
         """Most probable value of each row.
 
-        Each expert's mean is moved uphill to a peak of the mixture's density; the highest
-        peak is returned.
+        For normal laws each expert's mean is moved uphill to a peak, of which the highest is
+        returned; otherwise the highest of a grid between the experts' modes, refined.
 
         Returns
         -------
@@ -124,6 +124,8 @@ class MixtureDistribution:
         Carreira-Perpinan, M. A. (2000). Mode-finding for mixtures of Gaussian
         distributions. IEEE TPAMI 22, 1318-1323.
         """
+        if not hasattr(self.law, "uphill"):
+            return self._shaped(self.law.mixture_mode(self.weights))
         peaks = np.array(self.law.mean())
         for k in range(peaks.shape[1]):
             peaks[:, k] = self._uphill(peaks[:, k])
@@ -270,10 +272,11 @@ class MixtureDistribution:
             raise ValueError(f"tail={tail!r} is unknown; valid are 'upper' and 'lower'.")
         at = self.law.mixture_quantile(self.weights, np.array([level]))[:, 0]
         above = self._averaged(self.law.upper_mean(at[:, None, :]))
-        share = self._averaged(self.law.sf(at[:, None, :]))
+        # Of a value that has a probability itself, a part may belong to the tail.
+        above = above + at * (self._averaged(self.law.cdf(at[:, None, :])) - level)
         if tail == "lower":
-            above, share = self._mean() - above, 1.0 - share
-        return self._shaped(above / share)
+            return self._shaped((self._mean() - above) / level)
+        return self._shaped(above / (1.0 - level))
 
     # -- samples and scores -------------------------------------------------------------
 
@@ -323,25 +326,36 @@ class MixtureDistribution:
         """
         return self._shaped(self.law.mixture_crps(self.weights, self._values(y)))
 
-    def pit(self, y):
+    def pit(self, y, random_state=None):
         """Probability integral transform: uniform where the distributions are right.
+
+        For values with a probability, such as counts, it is drawn between those of less
+        than y and of up to y.
 
         Parameters
         ----------
         y : float or array-like of shape (n_samples,) or (n_samples, n_outputs)
             What was observed.
+        random_state : int, RandomState instance or None, default=None
+            Source of randomness, for values that have a probability.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            From 0 to 1.
 
         References
         ----------
         Dawid, A. P. (1984). Statistical theory: the prequential approach. JRSS A 147,
         278-292.
+
+        Czado, C., Gneiting, T. and Held, L. (2009). Predictive model assessment for count
+        data. Biometrics 65, 1254-1261.
         """
-        return self.cdf(y)
+        found = self.cdf(y)
+        if not (self.law.discrete or self.law.has_mass):
+            return found
+        mass = self._shaped(self._averaged(self.law.mass(self._values(y)[:, None, :])))
+        return found - check_random_state(random_state).uniform(size=mass.shape) * mass
 
     # -- private ------------------------------------------------------------------------
 

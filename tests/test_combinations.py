@@ -317,6 +317,17 @@ def test_balanced_training_by_gradients(task):
                     model.fit(DENSE, y)
 
 
+def check_distribution(model, X):
+    """What is predicted besides the mean, of few rows."""
+    dist = model.predict_dist(X)
+    low, middle, high = dist.quantile([0.1, 0.5, 0.9]).T
+    assert (low <= middle).all() and (middle <= high).all() and np.isfinite(high - low).all()
+    assert np.isfinite(dist.crps(middle)).all() and np.isfinite(dist.logpdf(middle)).all()
+    assert ((dist.pit(middle, random_state=0) > 0.0) & (dist.sf(low) < 1.0)).all()
+    if np.isfinite(dist.mean()).all():  # not so of very heavy tails
+        np.testing.assert_allclose(dist.mean(), model.predict(X))
+
+
 @pytest.mark.parametrize("law", LAWS)
 def test_laws_of_linear_predictors(law):
     y = LAWS[law]
@@ -331,6 +342,7 @@ def test_laws_of_linear_predictors(law):
                 message = expected_error(gate, "linear", solver, name, y)
                 if message is None:
                     check(model.fit(X, y, sample_weight=WEIGHT), X, y)
+                    check_distribution(model.set_params(top_k=None), X[:4])
                 else:
                     with pytest.raises((TypeError, ValueError), match=message):
                         model.fit(X, y, sample_weight=WEIGHT)

@@ -7,6 +7,7 @@ import scipy.special
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.utils._param_validation import Interval
 
+from .laws import BinomialLaw
 from .linked import LinkedLikelihood
 
 _LEAST_PROBA = 1e-6
@@ -110,6 +111,4 @@ class Binomial(LinkedLikelihood):
 
     def make_law(self, eta, theta):
         """`BinomialLaw` of each row and expert."""
-        from .laws import BinomialLaw
-
         return BinomialLaw(scipy.special.expit(eta[0]), self.trials or 1)

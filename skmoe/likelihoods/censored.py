@@ -1,9 +1,9 @@
 """Gaussian and lognormal laws of targets that are known only to lie in an interval."""
 
 import numpy as np
-import scipy.special
 
-from .laws import NormalLaw
+from .laws import LogNormalLaw, NormalLaw
+from .laws.truncated import log_normal_mass
 from .linked import bounded
 from .location import Location
 
@@ -181,17 +181,7 @@ class CensoredLogNormal(CensoredGaussian):
 
     def make_law(self, eta, theta):
         """`LogNormalLaw` of the value, of each row and expert."""
-        from .laws import LogNormalLaw
-
         return LogNormalLaw(eta[0], np.exp(0.5 * theta[0]))
-
-
-def log_normal_mass(a, b):
-    """Logarithm of the probability of a standard normal variable between a and b, a < b."""
-    flip = a > 0  # in the upper tail, by symmetry, digits are not lost
-    low, high = np.where(flip, -b, a), np.where(flip, -a, b)
-    log_high, log_low = scipy.special.log_ndtr(high), scipy.special.log_ndtr(low)
-    return log_high + np.log(-np.expm1(np.minimum(log_low - log_high, 0.0)))
 
 
 def truncated_slopes(a, b):

@@ -4,6 +4,7 @@ import numpy as np
 import scipy.special
 from sklearn.linear_model import GammaRegressor
 
+from .laws import GammaLaw
 from .linked import bounded
 from .positive import Positive
 
@@ -57,6 +58,4 @@ class Gamma(Positive):
 
     def make_law(self, eta, theta):
         """`GammaLaw` of each row and expert."""
-        from .laws import GammaLaw
-
         return GammaLaw(np.exp(bounded(eta[0])), np.exp(-theta[0]))

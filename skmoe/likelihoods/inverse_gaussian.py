@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.linear_model import TweedieRegressor
 
+from .laws import InverseGaussianLaw
 from .linked import bounded
 from .positive import Positive
 
@@ -61,6 +62,4 @@ class InverseGaussian(Positive):
 
     def make_law(self, eta, theta):
         """`InverseGaussianLaw` of each row and expert."""
-        from .laws import InverseGaussianLaw
-
         return InverseGaussianLaw(np.exp(bounded(eta[0])), np.exp(-theta[0]))

@@ -5,6 +5,7 @@ from numbers import Real
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
+from .laws import AsymmetricLaplaceLaw, LaplaceLaw
 from .location import Location
 
 # An absolute error below this share of the scale counts as so large in the curvature.
@@ -92,8 +93,6 @@ class AsymmetricLaplace(Location):
 
     def make_law(self, eta, theta):
         """`AsymmetricLaplaceLaw` of each row and expert."""
-        from .laws import AsymmetricLaplaceLaw
-
         scale = np.exp(0.5 * theta[0])
         return AsymmetricLaplaceLaw(eta[0], scale, self.level)
 
@@ -133,7 +132,5 @@ class Laplace(AsymmetricLaplace):
 
     def make_law(self, eta, theta):
         """`LaplaceLaw` of each row and expert."""
-        from .laws import LaplaceLaw
-
         scale = 2.0 * np.exp(0.5 * theta[0])
         return LaplaceLaw(eta[0], scale)

@@ -140,14 +140,7 @@ class LinkedLikelihood(LinkedTraining, BaseEstimator):
     def law(self, pred, experts=None):
         """Return laws of the target under each expert; arguments as in `log_lik`."""
         eta, theta = self._moved_last(pred, experts)
-        theta = [np.broadcast_to(part, eta[0].shape) for part in theta]
-        try:
-            return self.make_law(eta, theta)
-        except ImportError as error:  # its distribution is not written yet
-            raise NotImplementedError(
-                f"predict_dist knows no {type(self).__name__} yet; predict, with return_std too, "
-                f"and log_likelihood do."
-            ) from error
+        return self.make_law(eta, [np.broadcast_to(part, eta[0].shape) for part in theta])
 
     def make_law(self, eta, theta):
         """Return laws from predictors and dispersions, all of shape (n, K, m)."""

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.compose import TransformedTargetRegressor
 
+from .laws import LogNormalLaw
 from .linked import bounded
 from .location import Location
 
@@ -75,6 +76,4 @@ class LogNormal(Location):
 
     def make_law(self, eta, theta):
         """`LogNormalLaw` of each row and expert."""
-        from .laws import LogNormalLaw
-
         return LogNormalLaw(eta[0], np.exp(0.5 * theta[0]))

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from sklearn.base import clone
 
+from .laws import MixedLaw
 from .linked import LinkedLikelihood, spread_of
 
 
@@ -246,10 +247,17 @@ class Mixed(LinkedLikelihood):
 
     def law(self, pred, experts=None):
         """Return the laws of the target under each expert; arguments as in `log_lik`."""
-        raise NotImplementedError(
-            "predict_dist knows no list of likelihoods yet; predict, with return_std too, and "
-            "log_likelihood do."
-        )
+        if experts is not None:
+            raise ValueError(
+                "a list of likelihoods has no predict_dist with top_k; set top_k=None."
+            )
+        found = []
+        for k, j in enumerate(self._which):
+            law = self._started[j]
+            eta, theta = self.selected([k])._moved_last(pred[:, [k]])
+            theta = [np.broadcast_to(part, eta[0].shape) for part in theta[: law.n_thetas]]
+            found.append(law.make_law(eta, theta))
+        return MixedLaw(found)
 
     # -- priors: each law has its own ---------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.special
 
+from .laws import NegativeBinomialLaw
 from .linked import bounded
 from .poisson import Counts
 
@@ -71,8 +72,6 @@ class NegativeBinomial(Counts):
 
     def make_law(self, eta, theta):
         """`NegativeBinomialLaw` of each row and expert."""
-        from .laws import NegativeBinomialLaw
-
         return NegativeBinomialLaw(
             np.exp(bounded(eta[0])), np.exp(np.maximum(theta[0], _LEAST_LOG))
         )

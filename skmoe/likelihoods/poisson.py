@@ -4,6 +4,7 @@ import numpy as np
 import scipy.special
 from sklearn.linear_model import PoissonRegressor
 
+from .laws import PoissonLaw
 from .linked import LinkedLikelihood, bounded
 
 _LEAST_MEAN = 1e-10
@@ -84,6 +85,4 @@ class Poisson(Counts):
 
     def make_law(self, eta, theta):
         """`PoissonLaw` of each row and expert."""
-        from .laws import PoissonLaw
-
         return PoissonLaw(np.exp(bounded(eta[0])))

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.special
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from .laws import StudentTLaw
 from .location import Location
 
 # Degrees of freedom are one more than the exponential of at most this.
@@ -104,7 +105,5 @@ class StudentT(Location):
 
     def make_law(self, eta, theta):
         """`StudentTLaw` of each row and expert."""
-        from .laws import StudentTLaw
-
         scale = np.exp(0.5 * theta[0])
         return StudentTLaw(eta[0], scale, np.broadcast_to(self._df(theta), eta[0].shape))

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval
 
 from .censored import log_normal_mass, truncated_slopes
+from .laws import TruncatedNormalLaw
 from .location import Location
 
 
@@ -98,7 +99,5 @@ class TruncatedGaussian(Location):
 
     def make_law(self, eta, theta):
         """`TruncatedNormalLaw` of each row and expert."""
-        from .laws import TruncatedNormalLaw
-
         scale = np.exp(0.5 * theta[0])
         return TruncatedNormalLaw(eta[0], scale, self.lower, self.upper)

@@ -7,6 +7,7 @@ from sklearn.linear_model import TweedieRegressor
 from sklearn.utils._param_validation import Interval
 
 from .._ops import get_ops
+from .laws import TweedieLaw
 from .linked import bounded
 from .positive import Positive
 
@@ -114,6 +115,4 @@ class Tweedie(Positive):
 
     def make_law(self, eta, theta):
         """`TweedieLaw` of each row and expert."""
-        from .laws import TweedieLaw
-
         return TweedieLaw(np.exp(bounded(eta[0])), np.exp(theta[0]), self.power)

@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.special
 
+from .laws import ZeroInflatedLaw
 from .negative_binomial import NegativeBinomial
 from .poisson import Counts, Poisson
 
@@ -60,8 +61,6 @@ class ZeroInflated(Counts):
 
     def make_law(self, eta, theta):
         """`ZeroInflatedLaw` of each row and expert."""
-        from .laws import ZeroInflatedLaw
-
         proba = scipy.special.expit(theta[-1])
         return ZeroInflatedLaw(self.counts.make_law(*self._inner(eta, theta)), proba)
 

@@ -1,14 +1,15 @@
-"""Laws of one expert: what a predictive mixture asks of each of its parts."""
+"""Normal and lognormal laws."""
 
 import numpy as np
 import scipy.special
 
-from .._ops import get_ops
+from ..._ops import get_ops
+from .base import Law, log_of
 
 _LOG_ROOT_2PI = 0.5 * np.log(2.0 * np.pi)
 
 
-class NormalLaw:
+class NormalLaw(Law):
     """Normal laws, one for each row, expert and output.
 
     Parameters
@@ -17,15 +18,7 @@ class NormalLaw:
         Means and standard deviations.
     """
 
-    discrete = False
-
-    def __init__(self, loc, scale):
-        self.loc = loc
-        self.scale = np.broadcast_to(scale, loc.shape)
-
-    def on(self, rows):
-        """Return the laws of some rows; ``rows`` is what NumPy indexes by."""
-        return type(self)(self.loc[rows], self.scale[rows])
+    _names = ("loc", "scale")
 
     def mean(self):
         """Return the means: (n, k, m)."""
@@ -34,6 +27,10 @@ class NormalLaw:
     def variance(self):
         """Return the variances: (n, k, m)."""
         return np.square(self.scale)
+
+    def modes(self):
+        """Return the most probable values: (n, k, m)."""
+        return self.loc
 
     def log_density(self, y):
         """Logarithm of the density; y broadcasts against (n, k, m)."""
@@ -114,19 +111,12 @@ class NormalLaw:
             score -= 0.5 * weights[:, k : k + 1] * pairs
         return score
 
+    def ppf(self, levels):
+        """Quantiles of each law; levels broadcast against (n, k, m)."""
+        return self.loc + self.scale * scipy.special.ndtri(levels)
+
     def sample(self, experts, rng):
-        """Draw one value for each row from the law of its chosen expert.
-
-        Parameters
-        ----------
-        experts : ndarray of shape (n,) of int
-            Positions along the second axis.
-        rng : numpy.random.RandomState
-
-        Returns
-        -------
-        ndarray of shape (n, m)
-        """
+        """Draw one value for each row; see `Law.sample`."""
         rows = np.arange(len(experts))
         return rng.normal(self.loc[rows, experts], self.scale[rows, experts])
 
@@ -148,9 +138,13 @@ class LogNormalLaw(NormalLaw):
         """Return the variances: (n, k, m)."""
         return np.square(self.mean()) * np.expm1(np.square(self.scale))
 
+    def modes(self):
+        """Return the most probable values: (n, k, m)."""
+        return np.exp(self.loc - np.square(self.scale))
+
     def log_density(self, y):
         """Logarithm of the density; y broadcasts against (n, k, m)."""
-        log_y = _log(y)
+        log_y = log_of(y)
         jacobian = np.where(np.isneginf(log_y), 0.0, log_y)
         return super().log_density(log_y) - jacobian
 
@@ -165,15 +159,15 @@ class LogNormalLaw(NormalLaw):
 
     def cdf(self, y):
         """Probability of a value up to y."""
-        return super().cdf(_log(y))
+        return super().cdf(log_of(y))
 
     def sf(self, y):
         """Probability of a value above y, without loss of digits in the upper tail."""
-        return super().sf(_log(y))
+        return super().sf(log_of(y))
 
     def upper_mean(self, y):
         """Mean of the values above y times their probability."""
-        z = (_log(y) - self.loc) / self.scale
+        z = (log_of(y) - self.loc) / self.scale
         return self.mean() * scipy.special.ndtr(self.scale - z)
 
     def mixture_quantile(self, weights, levels):
@@ -198,15 +192,13 @@ class LogNormalLaw(NormalLaw):
             score -= 0.5 * weights[:, one] * pairs
         return score
 
+    def ppf(self, levels):
+        """Quantiles of each law; levels broadcast against (n, k, m)."""
+        return np.exp(super().ppf(levels))
+
     def sample(self, experts, rng):
-        """Draw one value for each row; see `NormalLaw.sample`."""
+        """Draw one value for each row; see `Law.sample`."""
         return np.exp(super().sample(experts, rng))
-
-
-def _log(y):
-    """Logarithm, minus infinity where y is not positive."""
-    y = np.asarray(y, dtype=np.float64)
-    return np.log(y, out=np.full(y.shape, -np.inf), where=y > 0.0)
 
 
 def _mean_distance(mean, variance):

@@ -1,0 +1,95 @@
+"""Truncated normal laws."""
+
+import numpy as np
+import scipy.special
+import scipy.stats
+
+from .base import Law
+
+_LOG_ROOT_2PI = 0.5 * np.log(2.0 * np.pi)
+
+
+class TruncatedNormalLaw(Law):
+    """Normal laws of which only values between two bounds occur.
+
+    Parameters
+    ----------
+    loc, scale : ndarray of shape (n, k, m)
+        Means and standard deviations before the truncation.
+    lower, upper : float or ndarray of shape (n, k, m)
+        Bounds; infinite for none.
+    """
+
+    _names = ("loc", "scale", "lower", "upper")
+
+    def _ends(self):
+        return (self.lower - self.loc) / self.scale, (self.upper - self.loc) / self.scale
+
+    def _log_mass(self):
+        return log_normal_mass(*self._ends())
+
+    def mean(self):
+        """Return the means: (n, k, m)."""
+        low, high = self._ends()
+        return self.loc + self.scale * (self._density(low) - self._density(high))
+
+    def variance(self):
+        """Return the variances: (n, k, m)."""
+        low, high = self._ends()
+        first, last = self._density(low), self._density(high)
+        with np.errstate(invalid="ignore"):
+            products = np.where(first > 0, low * first, 0.0) - np.where(last > 0, high * last, 0.0)
+        return np.square(self.scale) * (1.0 + products - np.square(first - last))
+
+    def _density(self, z):
+        """Standard normal density over the probability between the bounds."""
+        with np.errstate(over="ignore"):
+            return np.exp(-0.5 * np.square(z) - _LOG_ROOT_2PI - self._log_mass())
+
+    def modes(self):
+        """Return the most probable values: (n, k, m)."""
+        return np.clip(self.loc, self.lower, self.upper)
+
+    def log_density(self, y):
+        """Logarithm of the density; y broadcasts against (n, k, m)."""
+        z = (y - self.loc) / self.scale
+        inside = -0.5 * np.square(z) - _LOG_ROOT_2PI - np.log(self.scale) - self._log_mass()
+        return np.where((y >= self.lower) & (y <= self.upper), inside, -np.inf)
+
+    def cdf(self, y):
+        """Probability of a value up to y."""
+        z, (low, _) = self._within(y), self._ends()
+        return np.exp(np.minimum(_mass_or_none(low, z) - self._log_mass(), 0.0))
+
+    def sf(self, y):
+        """Probability of a value above y, without loss of digits in the upper tail."""
+        z, (_, high) = self._within(y), self._ends()
+        return np.exp(np.minimum(_mass_or_none(z, high) - self._log_mass(), 0.0))
+
+    def _within(self, y):
+        return (np.clip(y, self.lower, self.upper) - self.loc) / self.scale
+
+    def ppf(self, levels):
+        """Quantiles of each law; levels broadcast against (n, k, m)."""
+        low, high = self._ends()
+        found = scipy.stats.truncnorm.ppf(levels, low, high, loc=self.loc, scale=self.scale)
+        return np.clip(found, self.lower, self.upper)
+
+    def upper_mean(self, y):
+        """Mean of the values above y times their probability."""
+        z, (_, high) = self._within(y), self._ends()
+        return self.loc * self.sf(y) + self.scale * (self._density(z) - self._density(high))
+
+
+def log_normal_mass(a, b):
+    """Logarithm of the probability of a standard normal variable between a and b, a < b."""
+    flip = a > 0  # in the upper tail, by symmetry, digits are not lost
+    low, high = np.where(flip, -b, a), np.where(flip, -a, b)
+    log_high, log_low = scipy.special.log_ndtr(high), scipy.special.log_ndtr(low)
+    return log_high + np.log(-np.expm1(np.minimum(log_low - log_high, 0.0)))
+
+
+def _mass_or_none(a, b):
+    """The same, minus infinity where a = b."""
+    with np.errstate(divide="ignore"):
+        return log_normal_mass(a, b)
