@@ -17,6 +17,7 @@ from ._comparison import InformationCriteria
 from ._criteria import count_parameters
 from ._door import enter
 from ._fit import Parts, joined_history
+from ._function_space import TrainsInFunctionSpace, additive_gating
 from ._gating import gate_accepts
 from ._growth import ChoosesExperts
 from ._health import fingerprint
@@ -54,6 +55,7 @@ from .experts.estimators import (
     accepts_nan,
     accepts_sparse,
 )
+from .gates.additive import AdditiveGate
 from .selection import Grow
 from .solvers import Stages
 
@@ -70,6 +72,7 @@ _AS_BEFORE = (
 
 class BaseMoE(
     Training,
+    TrainsInFunctionSpace,
     ExpertLife,
     OnlineLearning,
     ChoosesExperts,
@@ -212,6 +215,9 @@ class BaseMoE(
         routing, (penalty, bias) = resolve_routing(self), resolve_balance(self)
         dense = self.routing is None and self.load_balance is None
         plan = adopt_experts(self.solver, plan)
+        if plan.additive:
+            gating = additive_gating(self, gating, plan, likelihood)
+            gate = gating.gate
         check_law(likelihood, plan, self.solver)
         smooth = getattr(likelihood, "is_smooth", True)
         solver = resolve_solver(self.solver, plan, gate, self.cross_fit, dense, smooth)
@@ -237,6 +243,7 @@ class BaseMoE(
                 data, plan, gate, likelihood, solver, criterion, rng
             )
         train = self._fit_foreign if plan.linear is None else self._fit_linear
+        train = self._fit_additive if plan.additive else train
         trainer = make_trainer(self, solver, routing, bias, rng)
         try:
             data, result = train(data, plan, gate, likelihood, trainer, last, given, rng, grown)
@@ -306,6 +313,8 @@ class BaseMoE(
 
     def _limits(self):
         """What ends a fit too early, for a warning."""
+        if isinstance(self.gate_, AdditiveGate):
+            return f"max_rounds={self.experts.max_rounds} of AdditiveExpert"
         n_epochs = getattr(self.solver_, "n_epochs", None)
         return "max_iter" if n_epochs is None else f"n_epochs={n_epochs} of the solver"
 

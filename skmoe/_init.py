@@ -113,3 +113,49 @@ def _cluster(Z, weight, rows):
     mean = weight[rows] @ Z[rows] / weight[rows].sum()
     spread = weight[rows] @ np.square(Z[rows] - mean).sum(axis=1)
     return spread, mean, rows
+
+
+def given_start(init, n_rows, kept, n_experts, doubt=1e-3):
+    """Responsibilities (n_kept, K) from labels (n,) or responsibilities (n, K).
+
+    Parameters
+    ----------
+    init : array-like
+    n_rows : int
+        Rows given to fit.
+    kept : ndarray of bool of shape (n_rows,)
+        Rows with a positive weight.
+    n_experts : int
+    doubt : float, default=1e-3
+        Share of a row that labels leave to all experts alike.
+    """
+    try:
+        init = np.asarray(init)
+    except ValueError as error:
+        raise ValueError(f"init is not an array: {error}") from error
+    if init.ndim not in (1, 2) or len(init) != n_rows:
+        raise ValueError(
+            f"init has shape {init.shape}; it must be ({n_rows},) for labels or "
+            f"({n_rows}, {n_experts}) for responsibilities, with as many rows as X."
+        )
+    init = init[kept]
+    if init.ndim == 1:
+        if init.dtype.kind not in "iub" or init.min() < 0 or init.max() >= n_experts:
+            raise ValueError(
+                f"init: labels must be integers from 0 to {n_experts - 1}, the number of "
+                f"experts less one; got {np.unique(init).tolist()[:10]}."
+            )
+        resp = np.full((len(init), n_experts), doubt / n_experts)
+        resp[np.arange(len(init)), init.astype(np.intp)] += 1.0 - doubt
+        return resp
+    if init.shape[1] != n_experts:
+        raise ValueError(
+            f"init has {init.shape[1]} columns and there are {n_experts} experts; give one "
+            f"column of responsibilities per expert."
+        )
+    if init.dtype.kind not in "iubf":
+        raise ValueError(f"init: responsibilities must be numbers, not {init.dtype}.")
+    resp = init.astype(np.float64)
+    if not np.isfinite(resp).all() or resp.min() < 0 or not (resp.sum(axis=1) > 0).all():
+        raise ValueError("init: responsibilities must be finite, non-negative, no row all zero.")
+    return resp / resp.sum(axis=1, keepdims=True)

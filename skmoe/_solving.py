@@ -11,7 +11,7 @@ from ._em import require
 from ._stages import STAGES
 from ._validation import SOLVERS, resolve_part
 from .experts._adopted import adopted
-from .solvers import EM, Gradient, Minibatch, Pool, Stages
+from .solvers import EM, Boosting, Gradient, Minibatch, Pool, Stages
 
 _LARGEST_SEED = np.iinfo(np.int32).max
 
@@ -31,7 +31,7 @@ def adopt_experts(value, plan):
     """
     gradients = isinstance(value, (Gradient, Minibatch)) or value in ("gradient", "minibatch")
     first = plan.templates[0] if plan.templates else None
-    if not gradients or any(template is not first for template in plan.templates):
+    if plan.additive or not gradients or any(template is not first for template in plan.templates):
         return plan
     own = adopted(first)
     if own is None:
@@ -60,6 +60,8 @@ def resolve_solver(value, plan, gate, cross_fit, dense=True, smooth=True):
     -------
     solver
     """
+    if plan.additive and value in ("auto", "gradient"):
+        return Boosting()
     if value == "auto":
         smooth = smooth and plan.linear is not None and hasattr(gate, "penalty_gradient") and dense
         smooth = smooth and not getattr(gate, "early_stopping", False)
@@ -69,6 +71,9 @@ def resolve_solver(value, plan, gate, cross_fit, dense=True, smooth=True):
     solver = resolve_part(value, SOLVERS, "solver", ("fit",))
     if not hasattr(solver, "patience"):
         raise TypeError(f"solver={solver!r} is no solver; try EM() or Gradient().")
+    if plan.additive or isinstance(solver, Boosting):
+        _check_boosting(value, solver, plan)
+        return solver
     if isinstance(solver, Stages):
         _check_stages(solver, plan)
         inner = resolve_solver(solver.solver, plan, gate, cross_fit, dense, smooth)
@@ -139,6 +144,19 @@ def seeded(solver, rng):
 def all_frozen(templates):
     """Whether all experts are models that are used as they are."""
     return all(isinstance(template, FrozenEstimator) for template in templates)
+
+
+def _check_boosting(value, solver, plan):
+    """Raise where solver and experts are not both of function space."""
+    if plan.additive and not isinstance(solver, Boosting):
+        raise ValueError(
+            f"solver={value!r} does not train AdditiveExpert; use solver='auto' or Boosting()."
+        )
+    if isinstance(solver, Boosting) and not plan.additive:
+        raise ValueError(
+            f"solver={value!r} trains AdditiveExpert experts; use AdditiveExpert(learner=...), or "
+            f"another solver."
+        )
 
 
 def _check_gradient(value, plan, gate):

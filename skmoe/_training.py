@@ -9,6 +9,7 @@ from ._design import Design
 from ._em import fit_em
 from ._fit import FitData, Parts
 from ._health import target_sum
+from ._init import given_start
 from ._monitor import Interrupted, Monitor
 from ._path import posterior
 from ._per_output import filled, outputs_start
@@ -27,7 +28,6 @@ from ._starts import (
     surrogate_start,
 )
 from ._sweep import single_blas
-from ._validation import given_start
 from .experts.estimators import EstimatorExperts, make_folds
 from .likelihoods.linked import spread_of
 from .solvers import Minibatch, Pool, Stages

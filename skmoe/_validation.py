@@ -14,7 +14,7 @@ from .gates import GaussianGate, HierarchicalGate, MLPGate, SoftmaxGate
 from .likelihoods import BY_NAME as LIKELIHOODS
 from .routing import ExpertRouting, TokenRouting
 from .selection import Grow
-from .solvers import EM, Gradient, Minibatch, Pool, Stages
+from .solvers import EM, Boosting, Gradient, Minibatch, Pool, Stages
 
 DEFAULT_N_EXPERTS = 4
 
@@ -25,6 +25,7 @@ GATES = {
     "softmax": SoftmaxGate,
 }
 SOLVERS = {
+    "boosting": Boosting,
     "em": EM,
     "gradient": Gradient,
     "minibatch": Minibatch,
@@ -54,12 +55,20 @@ class ExpertPlan:
         One per expert.
     growth : Grow or None
         How to choose the number of experts; there is one as long as none is chosen.
+    classes : ndarray or None
+        Labels, where additive experts are about to be trained for classes.
     """
 
     linear: object | None
     templates: list = field(default_factory=list)
     names: list = field(default_factory=list)
     growth: Grow | None = None
+    classes: np.ndarray | None = None
+
+    @property
+    def additive(self):
+        """Whether experts are trained in function space."""
+        return any(getattr(t, "is_additive", False) for t in self.templates[:1])
 
     @property
     def n_experts(self):
@@ -125,7 +134,14 @@ def plan_experts(experts, n_experts, classify, gate=None):
         linear = LinearExpert() if experts is None else experts
         linear.check()
         return ExpertPlan(linear, [], names, growth)
-    check_expert(experts, "experts", classify)
+    if getattr(experts, "is_additive", False) and not isinstance(experts, type):
+        experts.check()
+        for name in ("learner", "base"):
+            part = getattr(experts, name)
+            if hasattr(part, "fit"):
+                check_expert(part, f"{name} of AdditiveExpert", classify and name == "base")
+    else:
+        check_expert(experts, "experts", classify)
     return ExpertPlan(None, [experts] * n_experts, names, growth)
 
 
@@ -157,7 +173,7 @@ def _plan_list(experts, n_experts, classify):
             f"leave n_experts out."
         )
     for name, template in experts:
-        if is_own(template):
+        if is_own(template) or getattr(template, "is_additive", False):
             raise ValueError(
                 f"experts: {name!r} is a {type(template).__name__}, which is a template for all "
                 f"experts; in a list use Ridge or LogisticRegression, or scikit-learn's MLPs."
@@ -359,49 +375,3 @@ def refuse_sparse(y):
     """Raise for a sparse target."""
     if sp.issparse(y):
         raise TypeError("y is sparse; give a dense array, such as y.toarray().")
-
-
-def given_start(init, n_rows, kept, n_experts, doubt=1e-3):
-    """Responsibilities (n_kept, K) from labels (n,) or responsibilities (n, K).
-
-    Parameters
-    ----------
-    init : array-like
-    n_rows : int
-        Rows given to fit.
-    kept : ndarray of bool of shape (n_rows,)
-        Rows with a positive weight.
-    n_experts : int
-    doubt : float, default=1e-3
-        Share of a row that labels leave to all experts alike.
-    """
-    try:
-        init = np.asarray(init)
-    except ValueError as error:
-        raise ValueError(f"init is not an array: {error}") from error
-    if init.ndim not in (1, 2) or len(init) != n_rows:
-        raise ValueError(
-            f"init has shape {init.shape}; it must be ({n_rows},) for labels or "
-            f"({n_rows}, {n_experts}) for responsibilities, with as many rows as X."
-        )
-    init = init[kept]
-    if init.ndim == 1:
-        if init.dtype.kind not in "iub" or init.min() < 0 or init.max() >= n_experts:
-            raise ValueError(
-                f"init: labels must be integers from 0 to {n_experts - 1}, the number of "
-                f"experts less one; got {np.unique(init).tolist()[:10]}."
-            )
-        resp = np.full((len(init), n_experts), doubt / n_experts)
-        resp[np.arange(len(init)), init.astype(np.intp)] += 1.0 - doubt
-        return resp
-    if init.shape[1] != n_experts:
-        raise ValueError(
-            f"init has {init.shape[1]} columns and there are {n_experts} experts; give one "
-            f"column of responsibilities per expert."
-        )
-    if init.dtype.kind not in "iubf":
-        raise ValueError(f"init: responsibilities must be numbers, not {init.dtype}.")
-    resp = init.astype(np.float64)
-    if not np.isfinite(resp).all() or resp.min() < 0 or not (resp.sum(axis=1) > 0).all():
-        raise ValueError("init: responsibilities must be finite, non-negative, no row all zero.")
-    return resp / resp.sum(axis=1, keepdims=True)

@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._assign import Stochastic, anneal, hard
+from ._boost import Boosting
 from ._em import fit_em
 from ._joint import fit_joint, fit_together
 from ._minibatch import Minibatch
@@ -14,7 +15,7 @@ from ._pool import fit_pool
 from ._revival import fit_with_moves
 from ._stages import Stages
 
-__all__ = ["EM", "Gradient", "Minibatch", "Pool", "Stages"]
+__all__ = ["EM", "Boosting", "Gradient", "Minibatch", "Pool", "Stages"]
 
 
 class EM(BaseEstimator):

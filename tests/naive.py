@@ -249,3 +249,52 @@ def factorisation_machine(Z, slopes, intercept, factors):
         for j in range(i):
             out = out + (factors[i] @ factors[j]) * Z[:, i] * Z[:, j]
     return out
+
+
+def naive_tree(codes, categorical, rows, gradient, curvature, max_leaves, least, l2):
+    """Values of ``rows`` by a tree that is grown best split first, tried one by one."""
+    missing = 255
+
+    def score(some):
+        return gradient[some].sum() ** 2 / (curvature[some].sum() + l2)
+
+    def cuts(f, some):
+        found = codes[f, some]
+        if categorical[f]:
+            key = {
+                c: gradient[some[found == c]].sum() / (curvature[some[found == c]].sum() + 10.0)
+                for c in set(found.tolist())
+            }
+            ranked = sorted(key, key=lambda c: (key[c], c))
+            for cut in range(1, len(ranked)):
+                yield np.isin(found, ranked[:cut])
+            return
+        for threshold in range(255):
+            for side in (False, True) if (found == missing).any() else (False,):
+                yield np.where(found == missing, side, found <= threshold)
+
+    def best(some):
+        gain, parts = 0.0, None
+        for f in range(len(codes)):
+            for left in cuts(f, some):
+                pair = some[left], some[~left]
+                if any(len(p) == 0 or curvature[p].sum() < least for p in pair):
+                    continue
+                found = score(pair[0]) + score(pair[1]) - score(some)
+                if found > gain * (1 + 1e-9):
+                    gain, parts = found, pair
+        return gain, parts
+
+    leaves = [(rows, *best(rows))]
+    while len(leaves) < max_leaves:
+        chosen = max(range(len(leaves)), key=lambda i: leaves[i][1])
+        _, _, parts = leaves[chosen]
+        if parts is None:
+            break
+        del leaves[chosen]
+        leaves += [(part, *best(part)) for part in parts]
+    values = {}
+    for some, _, _ in leaves:
+        for row in some:
+            values[row] = gradient[some].sum() / (curvature[some].sum() + l2)
+    return np.array([values[row] for row in rows])

@@ -18,11 +18,13 @@ MAX_LINES = 420
 # First component of the path below skmoe/ (a file without ".py", or a folder).
 LAYERS = {
     "_ops": 0,
+    "_bins": 1,
     "_cells": 1,
     "_combine": 1,
     "_design": 1,
     "_failures": 1,
     "_fit": 1,
+    "_forest": 1,
     "_lbfgs": 1,
     "_monitor": 1,
     "_network": 1,
@@ -73,6 +75,7 @@ LAYERS = {
     "_solving": 3,
     "_door": 3,
     "_features": 3,
+    "_function_space": 3,
     "_gating": 3,
     "_growth": 3,
     "_comparison": 3,

@@ -1,0 +1,181 @@
+"""Joint functional descent: trees on bins, functional gradients, the trainer, the estimator."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from naive import naive_tree
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
+
+from skmoe import MoERegressor
+from skmoe._bins import Binner
+from skmoe._forest import Forest, TreeGrower
+from skmoe.experts import AdditiveExpert
+from skmoe.solvers import Boosting
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+rng = np.random.RandomState(0)
+X = rng.uniform(-1, 1, size=(160, 3))
+Y = np.sin(3 * X[:, 0]) + np.where(X[:, 1] > 0, 0.5, 0.05) * rng.normal(size=160)
+
+
+def small(n_rounds=5, **settings):
+    """An expert and a solver of few rounds, without randomness."""
+    solver = {k: settings.pop(k) for k in ("corrections", "gate") if k in settings}
+    settings = {"base": None, "subsample": 1.0, "max_rounds": n_rounds, **settings}
+    solver = Boosting(validation_fraction=None, **solver)
+    return MoERegressor(AdditiveExpert(**settings), n_experts=3, solver=solver, random_state=0)
+
+
+# --- trees ------------------------------------------------------------------------
+
+
+def with_gaps():
+    frame = pd.DataFrame(X.round(1), columns=["a", "b", "c"])
+    frame.loc[::7, "a"] = np.nan
+    words = np.array(["x", "y", "z", "w"])[np.digitize(X[:, 2], [-0.5, 0.0, 0.5])]
+    frame["c"] = pd.Categorical(words, categories=["w", "x", "y", "z"])
+    frame.loc[::11, "c"] = np.nan
+    return frame
+
+
+@pytest.mark.parametrize("max_leaves", [2, 7])
+@pytest.mark.parametrize("least", [0.0, 8.0])
+@pytest.mark.parametrize("gaps", [False, True])
+def test_a_tree_is_the_naive_one(max_leaves, least, gaps):
+    table = with_gaps() if gaps else X
+    weight = np.random.RandomState(1).uniform(0.5, 2.0, size=len(X))
+    binner = Binner(table, weight, 20)
+    codes = binner.transform(table)
+    grower = TreeGrower(codes, binner.n_bins, binner.categorical, max_leaves, least, 1.0)
+    rows = np.arange(5, 155)
+    tree = grower.grow(rows, weight * Y, weight)
+    scores = np.zeros((1, len(X)))
+    forest = Forest(1, 3)
+    forest.add(tree, 0, 1.0, scores, codes)
+    expected = naive_tree(
+        codes, binner.categorical, rows, weight * Y, weight, max_leaves, least, 1.0
+    )
+    np.testing.assert_allclose(scores[0, rows], expected, rtol=0, atol=1e-9)
+    forest.close_round()
+    again = forest.add_to(np.zeros((1, len(X))), codes)
+    np.testing.assert_array_equal(again, scores)
+
+
+def test_bins_repeat_by_weight():
+    column = np.random.RandomState(3).normal(size=(400, 1))
+    weight = np.random.RandomState(4).randint(1, 4, size=400)
+    one = Binner(column, weight.astype(float), 30).edges[0]
+    other = Binner(np.repeat(column, weight, axis=0), np.ones(weight.sum()), 30).edges[0]
+    np.testing.assert_array_equal(one, other)
+    assert len(one) == 29
+
+
+def test_rare_and_unseen_categories_share_the_bin_of_missing_values():
+    frame = pd.DataFrame({"c": [f"v{i}" for i in range(300)] + ["v299"] * 5})
+    binner = Binner(frame, np.ones(305))
+    codes = binner.transform(pd.DataFrame({"c": ["v299", "unseen", None]}))
+    assert codes.tolist() == [[0, 255, 255]]
+
+
+# --- the estimator ------------------------------------------------------------------
+
+
+def test_the_objective_never_drops():
+    model = small(40, rate=0.05, base="auto", base_rounds=20).fit(X, Y)
+    objective = np.array(model.history_["objective"])
+    assert len(objective) == 41
+    assert (np.diff(objective) > -1e-12).all()
+    assert objective[-1] > objective[0] + 0.1
+
+
+@pytest.mark.parametrize("settings", [{}, {"gate": "linear"}, {"corrections": False}])
+def test_weights_repeat_rows(settings):
+    weight = np.random.RandomState(2).randint(1, 4, size=len(X))
+    model = small(max_leaves=4, **settings)
+    one = clone(model).fit(X, Y, sample_weight=weight)
+    other = clone(model).fit(np.repeat(X, weight, axis=0), np.repeat(Y, weight))
+    np.testing.assert_allclose(one.predict(X), other.predict(X), atol=1e-8)
+    np.testing.assert_allclose(one.log_likelihood(X, Y), other.log_likelihood(X, Y), atol=1e-7)
+
+
+def test_scales_are_found():
+    big = np.random.RandomState(5).uniform(-1, 1, size=(600, 2))
+    noise = np.where(big[:, 1] > 0, 1.0, 0.1) * np.random.RandomState(6).normal(size=600)
+    model = MoERegressor(AdditiveExpert(base_rounds=50), n_experts=2, random_state=0)
+    model.fit(big, big[:, 0] + noise)
+    std = model.predict([[0.0, -0.5], [0.0, 0.5]], return_std=True)[1]
+    assert std[1] / std[0] > 4.0
+    assert model.converged_
+    assert model.n_iter_ == np.argmax(model.history_["held_out"])
+    assert len(model.history_["objective"]) == model.n_iter_ + 1
+
+
+def test_other_learners_and_bases():
+    expert = AdditiveExpert(
+        make_pipeline(StandardScaler(), DecisionTreeRegressor(max_depth=2)),
+        base=Ridge(),
+        max_rounds=6,
+    )
+    model = MoERegressor(expert, n_experts=2, random_state=0).fit(X, Y)
+    assert model.score(X, Y) > Ridge().fit(X, Y).score(X, Y) + 0.02
+    assert np.isfinite(model.log_likelihood(X, Y)).all()
+
+
+def test_pickling_and_routing():
+    model = small().set_params(top_k=2).fit(X, Y)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    assert model.route(X)[0].shape == (160, 2)
+    model.set_params(top_k=3)
+    routed = model.predict(X)
+    np.testing.assert_allclose(routed, model.set_params(top_k=None).predict(X))
+
+
+def test_missing_values_and_words():
+    table = with_gaps()
+    model = small(10, base="auto", base_rounds=10).fit(table, Y)
+    assert np.isfinite(model.predict(table)).all()
+    other = table.assign(c="never seen")
+    assert np.isfinite(model.predict(other)).all()
+    numbers = table[["a", "b"]].to_numpy()
+    assert np.isfinite(small().fit(numbers, Y).predict(numbers)).all()
+
+
+def test_columns_of_the_gate_and_of_the_experts():
+    model = small().set_params(gate_features=[1], expert_features=[0])
+    model.fit(X, Y)
+    moved = X.copy()
+    moved[:, 0] = 0.3
+    np.testing.assert_array_equal(model.gate_proba(moved), model.gate_proba(X))
+    moved = X.copy()
+    moved[:, 1] = 0.3
+    np.testing.assert_array_equal(model.predict_experts(moved), model.predict_experts(X))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"solver": "em"}, "does not train AdditiveExpert"),
+        ({"gate": "mlp"}, "gate="),
+        ({"n_experts": "auto"}, "n_experts"),
+        ({"likelihood": "poisson"}, "likelihood="),
+        ({"init": "random"}, "init"),
+        ({"warm_start": True}, "warm_start"),
+        ({"experts": AdditiveExpert(rate=2.0)}, "rate"),
+        ({"experts": AdditiveExpert(base=3)}, "base"),
+        ({"experts": None, "solver": "boosting"}, "AdditiveExpert"),
+        ({"experts": [("a", AdditiveExpert())], "n_experts": None}, "AdditiveExpert"),
+        ({"routing": "token", "top_k": 1}, "routing"),
+    ],
+)
+def test_errors_name_the_cure(settings, message):
+    model = MoERegressor(AdditiveExpert(), n_experts=2).set_params(**settings)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, Y)
