@@ -16,6 +16,7 @@ from ._combine import RULES, check_combine
 from ._comparison import InformationCriteria
 from ._criteria import count_parameters
 from ._door import enter
+from ._explaining import Explanations
 from ._fit import Parts, joined_history
 from ._function_space import TrainsInFunctionSpace, additive_gating
 from ._gating import gate_accepts
@@ -76,6 +77,7 @@ class BaseMoE(
     ExpertLife,
     OnlineLearning,
     ChoosesExperts,
+    Explanations,
     InformationCriteria,
     MixturePredictions,
     _BaseComposition,

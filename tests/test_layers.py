@@ -69,11 +69,13 @@ LAYERS = {
     "_base": 3,
     "diagnosis": 3,
     "_independent": 1,
+    "inference": 3,
     "_life": 3,
     "_outputs": 3,
     "_living": 3,
     "_solving": 3,
     "_door": 3,
+    "_explaining": 3,
     "_features": 3,
     "_function_space": 3,
     "_gating": 3,
@@ -94,7 +96,6 @@ LAYERS = {
     "inspection": 4,
     "metrics": 4,
     "path": 4,
-    "inference": 4,
     "regressor": 4,
 }
 
