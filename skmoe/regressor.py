@@ -9,14 +9,13 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from ._base import BaseMoE
 from ._cells import output_by_output
 from ._combine import combined, combined_variance, one_by_one
-from ._independent import independent_mixtures
+from ._distribution import DistributionPredictions
 from ._online import where_batches_do
 from ._targets import RegressionTargets
 from ._validation import LIKELIHOODS
-from .mixture import MixtureDistribution
 
 
-class MoERegressor(RegressionTargets, RegressorMixin, BaseMoE):
+class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, BaseMoE):
     r"""Mixture of experts for regression.
 
     .. math:: p(y \mid x) = \sum_k g_k(x) \, p_k(y \mid x)
@@ -323,7 +322,7 @@ class MoERegressor(RegressionTargets, RegressorMixin, BaseMoE):
         """
         return self._learn(X, y, sample_weight)
 
-    def predict(self, X, return_std=False, exposure=None):
+    def predict(self, X, return_std=False, exposure=None, quantiles=None):
         """Predict the target: the mean of the mixture, or what ``combine`` says.
 
         Parameters
@@ -336,14 +335,19 @@ class MoERegressor(RegressionTargets, RegressorMixin, BaseMoE):
             expert, with "log_pool" that of the pool.
         exposure : array-like of shape (n_samples,), default=None
             Of counts, as in `fit`; ones by default.
+        quantiles : float or list of float, default=None
+            Levels from 0 to 1: return these quantiles of the mixture instead.
 
         Returns
         -------
         mean : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            In units of the target.
+            In units of the target; with a list of ``quantiles`` there is an axis for them
+            after the first.
         std : ndarray of the same shape
             Only with ``return_std``.
         """
+        if quantiles is not None:
+            return self._quantiles(X, quantiles, return_std, exposure)
         if not return_std:
             return self._shaped(self._combined(X, exposure))
         rows = self._rows(X)
@@ -355,52 +359,6 @@ class MoERegressor(RegressionTargets, RegressorMixin, BaseMoE):
             output_by_output(answer, self.likelihood_, *mixture) for answer in answers
         )
         return self._shaped(prediction), self._shaped(np.sqrt(variance))
-
-    def predict_dist(self, X, exposure=None):
-        """Predict the whole distribution of the target.
-
-        Parameters
-        ----------
-        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
-            Features, in the form that fit had.
-        exposure : array-like of shape (n_samples,), default=None
-            Of counts, as in `fit`; ones by default.
-
-        Returns
-        -------
-        MixtureDistribution or IndependentMixtures
-            Its moments, density, probabilities, quantiles, intervals, samples and scores;
-            see `skmoe.mixture.MixtureDistribution`. With ``top_k`` it is the mixture of the
-            chosen experts. The latter with ``gate_per_output``: one mixture per output.
-        """
-        log_weights, pred, indices = self._mixture(self._rows(X), self._top_k)
-        if log_weights.ndim == 3:
-            return independent_mixtures(self.likelihood_, log_weights, pred)
-        law = self.likelihood_.law(self._exposed(pred, exposure), indices)
-        if hasattr(self.likelihood_, "add_noise"):
-            log_weights, law = self.likelihood_.add_noise(log_weights, law)
-        return MixtureDistribution(log_weights, law, not self._many_outputs)
-
-    def noise_proba(self, X, y):
-        """Probability that an observed target is noise, and not from any expert.
-
-        Parameters
-        ----------
-        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
-            Features, in the form that fit had.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets, as given to fit.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Zeros for a likelihood without a noise expert; see
-            `skmoe.likelihoods.GaussianWithNoise` for one that has it.
-        """
-        loglik = self.log_likelihood(X, y)
-        if not hasattr(self.likelihood_, "log_noise"):
-            return np.zeros(len(loglik))
-        return np.exp(self.likelihood_.log_noise(self._decode_target(y)) - loglik)
 
     def predict_experts(self, X):
         """Prediction of every expert, used or not.

@@ -234,3 +234,48 @@ def test_the_pinball_scorer_takes_a_column_and_refuses_no_probability(fitted):
     assert scorer(model, X, y[:, None]) == scorer(model, X, y)
     with pytest.raises(ValueError, match="must be a probability between"):
         metrics.neg_pinball(1.5)
+
+
+@pytest.mark.parametrize("top_k", [None, 1])
+def test_quantiles_and_intervals_of_the_estimator(fitted, top_k):
+    model, X, _ = fitted
+    model.set_params(top_k=top_k)
+    dist = model.predict_dist(X)
+    assert_allclose(model.predict(X, quantiles=0.3), dist.quantile(0.3))
+    assert_allclose(model.predict(X, quantiles=[0.1, 0.9]), dist.quantile([0.1, 0.9]))
+    assert_allclose(model.predict_interval(X, 0.2), dist.quantile([0.1, 0.9]))
+    assert_allclose(model.predict_interval(X), np.stack(dist.interval(0.9), axis=1))
+    shortest = np.stack(dist.interval(0.7, kind="shortest"), axis=1)
+    assert_allclose(model.predict_interval(X, 0.3, kind="shortest"), shortest)
+    model.set_params(top_k=None)
+
+
+@pytest.mark.parametrize("options", [{}, {"gate_per_output": True}])
+def test_quantiles_of_several_outputs_and_of_counts(options):
+    X, y = make_moe_regression(n_samples=120, n_experts=2, random_state=0)
+    model = MoERegressor(n_experts=2, max_iter=3, tol=0.0, random_state=0, **options)
+    with pytest.warns(UserWarning, match="did not converge|max_iter"):
+        model.fit(X, np.column_stack([y, -y]))
+    ends = model.predict_interval(X[:7], 0.2)
+    assert ends.shape == (7, 2, 2) and (ends[:, 0] < ends[:, 1]).all()
+    assert_allclose(model.predict(X[:7], quantiles=[0.1, 0.9]), ends)
+
+
+def test_intervals_take_exposures():
+    X = np.linspace(-1, 1, 60).reshape(-1, 1)
+    y = np.random.RandomState(0).poisson(3.0, size=60)
+    model = MoERegressor(n_experts=1, likelihood="poisson").fit(X, y)
+    years = np.full(60, 9.0)
+    found = model.predict_interval(X, exposure=years)
+    assert_allclose(found, model.predict(X, exposure=years, quantiles=[0.05, 0.95]))
+    assert (found[:, 0] > model.predict_interval(X)[:, 1]).all()
+
+
+def test_what_is_wrong_with_levels_is_named(fitted):
+    model, X, _ = fitted
+    with pytest.raises(ValueError, match=r"alpha=1\.2 must be a probability"):
+        model.predict_interval(X, 1.2)
+    with pytest.raises(ValueError, match=r"levels=\[3\] must be numbers from 0 to 1"):
+        model.predict(X, quantiles=[3])
+    with pytest.raises(ValueError, match="return_std goes with the mean"):
+        model.predict(X, return_std=True, quantiles=0.5)

@@ -98,18 +98,20 @@ class IndependentMixtures:
         """
         return self._gathered("quantile", q)
 
-    def interval(self, level=0.9):
-        """Central intervals by output.
+    def interval(self, level=0.9, *, kind="central"):
+        """Intervals by output.
 
         Parameters
         ----------
         level : float, default=0.9
+        kind : {"central", "shortest"}, default="central"
+            As in `skmoe.mixture.MixtureDistribution.interval`.
 
         Returns
         -------
         lower, upper : ndarray of shape (n_samples, n_outputs)
         """
-        both = [one.interval(level) for one in self._outputs]
+        both = [one.interval(level, kind=kind) for one in self._outputs]
         return tuple(np.stack(ends, axis=-1) for ends in zip(*both, strict=True))
 
     def sample(self, n_draws=None, random_state=None):
