@@ -25,6 +25,7 @@ def read_long_description():
 
 PLOT = ["matplotlib>=3.6"]
 DASK = ["dask[array,distributed]>=2023.5"]
+EXPLAIN = ["shap>=0.46"]
 ONNX = ["skl2onnx>=1.18", "onnxruntime>=1.17"]
 
 setup(
@@ -54,6 +55,7 @@ setup(
         "plot": PLOT,
         "dask": DASK,
         "onnx": ONNX,
+        "explain": EXPLAIN,
         "gpu": ["cupy-cuda12x>=13.0"],
         "test": [
             "pytest>=7.4",
@@ -75,7 +77,7 @@ setup(
         ],
         "bench": ["threadpoolctl>=3.1", *PLOT],
         # Without gpu, which needs a CUDA device.
-        "all": [*PLOT, *DASK, *ONNX],
+        "all": [*PLOT, *DASK, *ONNX, *EXPLAIN],
     },
     classifiers=[
         "Development Status :: 3 - Alpha",

@@ -1,5 +1,6 @@
 """What a fitted mixture tells about itself."""
 
+from .explanation import explain, gate_importance, routing_rules
 from .inference._report import report
 
 
@@ -64,3 +65,70 @@ class Explanations:
             groups=groups,
             reference=reference,
         )
+
+    def explain(self, X, exposure=None):
+        """Take predictions apart: who decides, and what each expert contributes.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Features, in the form that fit had.
+        exposure : array-like of shape (n_samples,), default=None
+            Of counts, as in `fit`.
+
+        Returns
+        -------
+        DataFrame
+            Weights, predictions and contributions of all experts, which add up to the
+            prediction of each row; see `skmoe.explanation.explain`.
+
+        Raises
+        ------
+        ValueError
+            If ``combine`` is a rule that is no weighted sum.
+        """
+        return explain(self, X, exposure)
+
+    def gate_importance(self, X, y, sample_weight=None, *, n_repeats=5, random_state=None):
+        """Rank features by what they matter to the gate.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Features; best of rows that the model has not seen.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets, as given to fit.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative; ones by default.
+        n_repeats : int, default=5
+            Permutations of each column.
+        random_state : int, RandomState instance or None, default=None
+            Source of permutations.
+
+        Returns
+        -------
+        DataFrame
+            Loss of log-likelihood, change of the routing and coefficient by feature; see
+            `skmoe.explanation.gate_importance`.
+        """
+        options = {"n_repeats": n_repeats, "random_state": random_state}
+        return gate_importance(self, X, y, sample_weight, **options)
+
+    def routing_rules(self, X, *, max_rules=8, random_state=0):
+        """Describe by a few rules where the gate sends rows.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Rows to describe.
+        max_rules : int, default=8
+            Most rules.
+        random_state : int, RandomState instance or None, default=0
+            For the rows that are held out to measure fidelity.
+
+        Returns
+        -------
+        RoutingRules
+            Print it; see `skmoe.explanation.routing_rules`.
+        """
+        return routing_rules(self, X, max_rules=max_rules, random_state=random_state)

@@ -77,6 +77,7 @@ LAYERS = {
     "_solving": 3,
     "_door": 3,
     "_explaining": 3,
+    "explanation": 3,
     "_features": 3,
     "_function_space": 3,
     "_gating": 3,
