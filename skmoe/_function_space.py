@@ -37,7 +37,7 @@ def additive_gating(estimator, gating, plan, likelihood):
         )
     if getattr(estimator, "missing_outputs", "raise") != "raise":
         raise ValueError("missing_outputs='mask' does not go with AdditiveExpert.")
-    if likelihood is not None and not hasattr(likelihood, "update_sums"):
+    if hasattr(estimator, "likelihood") and not hasattr(likelihood, "update_sums"):
         raise ValueError(
             f"likelihood={estimator.likelihood!r} is not trained with AdditiveExpert; use "
             f"'gaussian' or 'gaussian_with_noise'."

@@ -6,16 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from naive import naive_tree
+from scipy.special import logsumexp
 from sklearn.base import clone
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
-from skmoe import MoERegressor
+from skmoe import MoEClassifier, MoERegressor
 from skmoe._bins import Binner
+from skmoe._boost._laws import Classes, Means
 from skmoe._forest import Forest, TreeGrower
 from skmoe.experts import AdditiveExpert
+from skmoe.experts._ground import as_pred
+from skmoe.likelihoods import Categorical
 from skmoe.solvers import Boosting
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -82,6 +86,78 @@ def test_rare_and_unseen_categories_share_the_bin_of_missing_values():
     binner = Binner(frame, np.ones(305))
     codes = binner.transform(pd.DataFrame({"c": ["v299", "unseen", None]}))
     assert codes.tolist() == [[0, 255, 255]]
+
+
+# --- functional gradients ----------------------------------------------------------
+
+
+def mixture_loglik(scores, logits, log_lik):
+    """Log-likelihood of all rows: scores (K, S, n), logits (n, K)."""
+    log_gate = logits - logsumexp(logits, axis=1, keepdims=True)
+    return logsumexp(log_gate + log_lik(scores), axis=1).sum()
+
+
+def by_differences(function, at, step=1e-5):
+    out = np.empty(at.shape)
+    for index in np.ndindex(*at.shape):
+        moved = [at.copy(), at.copy()]
+        moved[0][index] += step
+        moved[1][index] -= step
+        out[index] = (function(moved[0]) - function(moved[1])) / (2.0 * step)
+    return out
+
+
+def gaussian_case(rng):
+    y, variance = rng.normal(size=(6, 1)), np.array([0.3, 1.0, 2.0])
+
+    def log_lik(scores):
+        squares = np.square(y.T[None] - scores)[:, 0] / variance[:, None]
+        return -0.5 * (squares + np.log(2.0 * np.pi * variance)[:, None]).T
+
+    return Means(y), log_lik, variance
+
+
+def class_case(rng, n_classes):
+    y = np.arange(6) % n_classes
+    likelihood = Categorical()
+
+    def log_lik(scores):
+        return likelihood.log_lik(y, as_pred(scores, n_classes))
+
+    return Classes(y, n_classes), log_lik, np.ones(3)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", 2, 3])
+def test_functional_gradients_are_those_of_the_log_likelihood(kind):
+    rng = np.random.RandomState(7)
+    law, log_lik, variance = gaussian_case(rng) if kind == "gaussian" else class_case(rng, kind)
+    scores, logits = rng.normal(size=(3, law.n_scores, 6)), rng.normal(size=(6, 3))
+    joint = logits - logsumexp(logits, axis=1, keepdims=True) + log_lik(scores)
+    resp = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
+    found = law.slopes(scores, np.ascontiguousarray(resp.T))[0] / variance[:, None, None]
+    expected = by_differences(lambda s: mixture_loglik(s, logits, log_lik), scores)
+    np.testing.assert_allclose(found, expected, atol=1e-8)
+    gate = resp - np.exp(logits - logsumexp(logits, axis=1, keepdims=True))
+    expected = by_differences(lambda g: mixture_loglik(scores, g, log_lik), logits)
+    np.testing.assert_allclose(gate, expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_gradient_of_the_slant(n_classes):
+    rng = np.random.RandomState(8)
+    law, log_lik, _ = class_case(rng, n_classes)
+    base, slant = rng.normal(size=(law.n_scores, 6)), np.array([0.5, 1.0, 2.0])
+
+    def total(slant):
+        return log_lik(slant[:, None, None] * base).sum()
+
+    found = law.slant_slopes(slant[:, None, None] * base, base, np.ones((3, 6)))
+    np.testing.assert_allclose(found[0], by_differences(total, slant), atol=1e-8)
+    second = [
+        (law.slant_slopes((slant + step)[:, None, None] * base, base, np.ones((3, 6)))[0])
+        for step in (1e-5, -1e-5)
+    ]
+    np.testing.assert_allclose(found[1], (second[1] - second[0]) / 2e-5, atol=1e-6)
 
 
 # --- the estimator ------------------------------------------------------------------
@@ -179,3 +255,45 @@ def test_errors_name_the_cure(settings, message):
     model = MoERegressor(AdditiveExpert(), n_experts=2).set_params(**settings)
     with pytest.raises(ValueError, match=message):
         model.fit(X, Y)
+
+
+# --- classification -----------------------------------------------------------------
+
+LABELS = np.array(["a", "b", "c"])[np.digitize(X[:, 0] + 0.3 * X[:, 1] ** 2, [-0.3, 0.4])]
+
+
+def classifier(n_rounds=8, **settings):
+    expert = AdditiveExpert(base_rounds=20, max_rounds=n_rounds, subsample=1.0, **settings)
+    solver = Boosting(validation_fraction=None)
+    return MoEClassifier(expert, n_experts=2, solver=solver, random_state=0)
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS == "a"])
+def test_classes(labels):
+    model = classifier().fit(X, labels)
+    assert model.score(X, labels) > 0.9
+    proba = model.predict_proba(X)
+    np.testing.assert_allclose(proba.sum(axis=1), 1.0)
+    picked = proba[np.arange(160), np.searchsorted(model.classes_, labels)]
+    np.testing.assert_allclose(np.log(picked), model.log_likelihood(X, labels), atol=1e-10)
+    objective = np.array(model.history_["objective"])
+    assert objective[-1] > objective[0]
+
+
+def test_the_objective_of_classes_never_drops():
+    model = classifier(30, rate=0.02).fit(X, LABELS)
+    assert (np.diff(model.history_["objective"]) > -1e-12).all()
+
+
+def test_weights_repeat_rows_of_classes():
+    weight = np.random.RandomState(2).randint(1, 4, size=len(X))
+    model = classifier(base=None)
+    one = clone(model).fit(X, LABELS, sample_weight=weight)
+    other = clone(model).fit(np.repeat(X, weight, axis=0), np.repeat(LABELS, weight))
+    np.testing.assert_allclose(one.predict_proba(X), other.predict_proba(X), atol=1e-8)
+
+
+def test_a_classifier_as_the_base():
+    model = classifier(base=LogisticRegression()).fit(X, LABELS)
+    assert model.score(X, LABELS) > 0.85
+    assert model.experts_[0].predict(X).shape == (160,)

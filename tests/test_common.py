@@ -10,7 +10,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe.experts import FactorExpert, MLPExpert
+from skmoe.experts import AdditiveExpert, FactorExpert, MLPExpert
 from skmoe.gates import HierarchicalGate, MLPGate, SoftmaxGate
 
 pytestmark = [
@@ -52,6 +52,8 @@ MODELS = [
     MoEClassifier(n_experts=2, gate=MLPGate((4,)), max_iter=20),
     MoEClassifier([("logistic", LOGISTIC), ("tree", TREE)], max_iter=5),
     MoEClassifier(TREE, n_experts=2, gate=TREE, max_iter=5),
+    MoERegressor(AdditiveExpert(max_rounds=3, base_rounds=5), n_experts=2),
+    MoEClassifier(AdditiveExpert(max_rounds=3, base_rounds=5), n_experts=2),
 ]
 
 EQUIVALENCE = (

@@ -9,7 +9,7 @@ from ..experts._ground import Ground, as_scores
 from ..experts._outputs import ClassOutput, MeanOutput
 from ..experts._slots import make_slots
 
-_RATE, _MAX_LEAVES, _LEAF_ROWS = 0.1, 15, 20.0
+_RATE, _MAX_LEAVES = 0.1, 15
 # Rounds without a lower error after which cross-validation ends.
 _PATIENCE = 30
 
@@ -41,7 +41,7 @@ def fit_ground(data, law, template, classes, seed):
     ground = Ground(binner, constant)
     base = np.repeat(constant[:, None], codes.shape[1], axis=1)
     if isinstance(template.base, str):
-        limits = _MAX_LEAVES, _LEAF_ROWS * law.row_curvature, 1.0
+        limits = _MAX_LEAVES, law.base_curvature, 1.0
         grower = TreeGrower(codes, binner.n_bins, binner.categorical, *limits)
         n_rounds, oof, errors = _cross_validated(data, law, grower, template)
         ground.forest, base = _boosted(law, grower, data.weight, n_rounds, template, seed)

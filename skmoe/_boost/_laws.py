@@ -17,6 +17,8 @@ class Means:
 
     # Curvature of a row of weight one, by which limits on leaves are scaled.
     row_curvature = 1.0
+    # Least sum of curvatures in a leaf of the base.
+    base_curvature = 20.0
 
     def __init__(self, y):
         self.y = y
@@ -55,6 +57,8 @@ class Classes:
     """
 
     row_curvature = 0.1
+    # Rows that are nearly certain have next to no curvature, and still need splits.
+    base_curvature = 0.1
 
     def __init__(self, y, n_classes):
         self.n_scores = n_classes if n_classes != 2 else 1
