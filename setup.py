@@ -26,6 +26,7 @@ def read_long_description():
 PLOT = ["matplotlib>=3.6"]
 DASK = ["dask[array,distributed]>=2023.5"]
 EXPLAIN = ["shap>=0.46"]
+SKOPS = ["skops>=0.11"]
 ONNX = ["skl2onnx>=1.18", "onnxruntime>=1.17"]
 
 setup(
@@ -56,6 +57,7 @@ setup(
         "dask": DASK,
         "onnx": ONNX,
         "explain": EXPLAIN,
+        "skops": SKOPS,
         "gpu": ["cupy-cuda12x>=13.0"],
         "test": [
             "pytest>=7.4",
@@ -77,7 +79,7 @@ setup(
         ],
         "bench": ["threadpoolctl>=3.1", *PLOT],
         # Without gpu, which needs a CUDA device.
-        "all": [*PLOT, *DASK, *ONNX, *EXPLAIN],
+        "all": [*PLOT, *DASK, *ONNX, *EXPLAIN, *SKOPS],
     },
     classifiers=[
         "Development Status :: 3 - Alpha",

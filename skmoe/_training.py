@@ -96,7 +96,7 @@ class Training:
         classes = self.classes_.tolist() if data.n_classes else None
         widths = data.gate_X.shape[1], data.X.shape[1]
         experts = None if plan.linear is None else plan.linear.form()
-        kinds = type(gate), type(likelihood), experts
+        kinds = type(gate).__qualname__, type(likelihood).__qualname__, experts
         growth = plan.growth and (str(plan.growth), self.max_experts)
         return growth or plan.n_experts, widths, n_outputs, classes, kinds
 

@@ -91,6 +91,8 @@ LAYERS = {
     "_sparse": 3,
     "_validation": 3,
     "__init__": 4,
+    "__main__": 4,
+    "_cli": 4,
     "classifier": 4,
     "dask": 4,
     "datasets": 4,

@@ -89,7 +89,7 @@ class FactorExpert(BaseEstimator):
 
     def form(self):
         """What two fits have in common where one can go on from the other."""
-        return type(self), self.n_factors
+        return type(self).__qualname__, self.n_factors
 
     def collection(self, n_experts, n_classes=None, likelihood=None):
         """The experts made from this template.

@@ -79,7 +79,7 @@ class LinearExpert(BaseEstimator):
 
     def form(self):
         """What two fits have in common where one can go on from the other."""
-        return type(self), type(self.origin)
+        return type(self).__qualname__, type(self.origin).__qualname__
 
     def collection(self, n_experts, n_classes=None, likelihood=None):
         """The experts made from this template.

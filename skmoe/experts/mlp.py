@@ -88,7 +88,8 @@ class MLPExpert(BaseEstimator):
 
     def form(self):
         """What two fits have in common where one can go on from the other."""
-        return type(self), tuple(self.hidden_layer_sizes), self.activation, type(self.origin)
+        names = type(self).__qualname__, type(self.origin).__qualname__
+        return *names, tuple(self.hidden_layer_sizes), self.activation
 
     def collection(self, n_experts, n_classes=None, likelihood=None):
         """The experts made from this template.

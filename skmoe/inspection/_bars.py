@@ -82,7 +82,7 @@ class LoadDisplay:
             Itself.
         """
         n_experts = len(self.expert_names)
-        ax = new_axes(self, ax, (6.4, 1.3 + 0.5 * n_experts), grid="x")
+        ax = new_axes(self, ax, (6.4, 1.7 + 0.5 * n_experts), grid="x")
         at, palette = np.arange(n_experts), colours(n_experts)
         self.load_bars_ = ax.barh(at - 0.19, self.load, 0.36, color=palette)
         self.importance_bars_ = ax.barh(at + 0.19, self.importance, 0.36, color=palette, alpha=0.4)
