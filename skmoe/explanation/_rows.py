@@ -80,7 +80,8 @@ def _table(model, X, weights, values):
     n_rows, n_experts, n_outputs = weights.shape
     names = list(model.expert_names_)
     added = np.where(weights > 0.0, weights * values, 0.0)
-    index = pd.Index(X.index if hasattr(X, "index") else np.arange(n_rows), name="row")
+    # A list has an attribute `index` as well.
+    index = pd.Index(X.index if hasattr(X, "iloc") else np.arange(n_rows), name="row")
     classes = getattr(model, "classes_", None)
     if n_outputs > 1 or classes is not None:
         second = np.arange(n_outputs) if classes is None else classes
