@@ -24,7 +24,8 @@ def read_long_description():
 
 
 PLOT = ["matplotlib>=3.6"]
-DASK = ["dask[array,distributed]>=2023.5"]
+DASK = ["dask[array,dataframe,distributed]>=2024.3"]
+PARQUET = ["pyarrow>=14"]
 EXPLAIN = ["shap>=0.46"]
 SKOPS = ["skops>=0.11"]
 ONNX = ["skl2onnx>=1.18", "onnxruntime>=1.17"]
@@ -55,6 +56,7 @@ setup(
     extras_require={
         "plot": PLOT,
         "dask": DASK,
+        "parquet": PARQUET,
         "onnx": ONNX,
         "explain": EXPLAIN,
         "skops": SKOPS,
@@ -79,7 +81,7 @@ setup(
         ],
         "bench": ["threadpoolctl>=3.1", *PLOT],
         # Without gpu, which needs a CUDA device.
-        "all": [*PLOT, *DASK, *ONNX, *EXPLAIN, *SKOPS],
+        "all": [*PLOT, *DASK, *PARQUET, *ONNX, *EXPLAIN, *SKOPS],
     },
     classifiers=[
         "Development Status :: 3 - Alpha",

@@ -25,6 +25,7 @@ from ._health import fingerprint
 from ._life import ExpertLife
 from ._monitor import Interrupted
 from ._online import OnlineLearning
+from ._outofcore import OutOfCore
 from ._outputs import check_outputs, resolve_gating
 from ._picture import visual_block
 from ._predict import MixturePredictions
@@ -76,6 +77,7 @@ class BaseMoE(
     TrainsInFunctionSpace,
     ExpertLife,
     OnlineLearning,
+    OutOfCore,
     ChoosesExperts,
     Explanations,
     InformationCriteria,
@@ -178,14 +180,14 @@ class BaseMoE(
         ValueError, TypeError
             Before any training; the message names the parameter or column and the cure.
         """
-        return self._guarded_fit(X, y, sample_weight)
+        return self._guarded(self._fit, X, y, sample_weight)
 
-    def _guarded_fit(self, X, y, sample_weight, exposure=None):
+    def _guarded(self, fit, *arguments, **more):
         """Fit, and leave everything as it was where that fails."""
         before = dict(vars(self))
         vars(self).pop("_stream", None)
         try:
-            return self._fit(X, y, sample_weight, exposure=exposure)
+            return fit(*arguments, **more)
         except Interrupted as stop:
             if self.warm_start:
                 raise KeyboardInterrupt(f"{stop}; {_KEPT}") from stop
@@ -259,19 +261,23 @@ class BaseMoE(
         self._remember_groups(data, result, staged)
         self.solver_, self._gating = solver, gating
         self._fitted_form = form if result.experts.n_experts == plan.n_experts else None
-        self._publish(door, data, plan, result, bias)
+        self._publish(door, data, plan, result)
+        self._seen = seen(data)
+        log_gate = result.gate.log_proba(data.gate_X)
+        facts = routing_facts(data, result, log_gate, bias, self.top_k)
+        self.routing_bias_, self.load_ = facts
+        self._fingerprint = fingerprint(data.y, np.exp(log_gate))
         if stop is not None:
             raise stop
         self._warn_of(result)
         return self
 
-    def _publish(self, door, data, plan, result, bias):
+    def _publish(self, door, data, plan, result):
         self._parts = Parts(result.gate, result.experts, result.likelihood)
         self._gate_columns, self._expert_columns = door.gate_columns, door.expert_columns
         self._fitted_foreign, self._as_frame = plan.linear is None, door.as_frame
         self.gate_, self.likelihood_ = self._gating.published(result.gate), result.likelihood
         self._units = data.y_scale, data.base_variance
-        self._seen = seen(data)
         self.experts_ = result.experts.published(getattr(self, "classes_", None))
         if plan.linear is not None and hasattr(self, "feature_names_in_"):
             names = self.feature_names_in_
@@ -289,10 +295,6 @@ class BaseMoE(
         self.n_iter_, self.converged_ = result.n_iter, result.converged
         self.history_ = result.history
         self.cross_fit_ = None if data.folds is None else len(data.folds)
-        log_gate = result.gate.log_proba(data.gate_X)
-        facts = routing_facts(data, result, log_gate, bias, self.top_k)
-        self.routing_bias_, self.load_ = facts
-        self._fingerprint = fingerprint(data.y, np.exp(log_gate))
 
     def _warn_of(self, result):
         """Say what went wrong in a fit that came to its end."""

@@ -53,7 +53,11 @@ class Design:
                 X.sum_duplicates()
             if not scaled:
                 return cls(X, np.zeros(X.shape[1]), np.ones(X.shape[1]))
-        mean, variance = weighted_moments(X, weight)
+        return cls.of_moments(X, *weighted_moments(X, weight), scaled)
+
+    @classmethod
+    def of_moments(cls, X, mean, variance, scaled=True):
+        """The same from means and variances (d,) that are known."""
         # What rounding of the values can leave of a constant column.
         negligible = np.square(16.0 * np.finfo(np.float64).eps * mean)
         scale = np.sqrt(np.where(variance > negligible, variance, 1.0))

@@ -6,7 +6,7 @@ from ._cells import e_step, log_lik_of, resp_of_outputs, seen
 from ._failures import ExpertsFailed, keep_survivors
 from ._fit import left_to_experts, make_result, objective_value
 from ._gate_step import gate_step, improve_gate, objective_of_rows
-from ._sweep import Sweeper, can_sweep, weighs_grams
+from ._sweep import can_sweep, sweeper_of, weighs_grams
 
 # Halvings of a gate step that lowers the objective, before it is dropped.
 _MAX_HALVINGS = 4
@@ -35,8 +35,9 @@ def fit_em(data, parts, monitor, resp, *, accelerate=True, until=None, assign=No
         Started parts; they are copied, not changed. A gate that is fitted already
         is improved from where it stands.
     monitor : Monitor
-    resp : ndarray of shape (n, K)
-        Responsibilities to start from.
+    resp : ndarray of shape (n, K) or None
+        Responsibilities to start from; None: start from the parts as they stand, which
+        only additive ones can.
     accelerate : bool, default=True
         Whether to extrapolate pairs of steps (SQUAREM) where parts are additive.
     until : callable, default=None
@@ -154,7 +155,10 @@ class _Climb:
 
     def __init__(self, data, parts, monitor, resp):
         self.data, self.monitor = data, monitor
-        self.sweeper = Sweeper(data)
+        self.sweeper = sweeper_of(data)
+        if resp is None:
+            self._report(parts, *self._look(parts), 1)
+            return
         improve_gate(parts.gate, data, resp)
         for _ in range(_MAX_FIRST if weighs_grams(parts) else 1):
             sums = self.sweeper(parts, resp=resp, grams=True)

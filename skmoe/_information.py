@@ -40,9 +40,9 @@ class Information:
 
     def __init__(self, data, parts, rows):
         self.total_weight = data.total_weight
-        self.y = np.ascontiguousarray(data.y[rows])
-        self.weight = np.ascontiguousarray(data.weight[rows])
-        self.design = data.X.on(np.ascontiguousarray(data.X.X[rows]))
+        some = data.on(rows)
+        self.y, self.weight = some.y, some.weight
+        self.design = some.X.on(np.ascontiguousarray(some.X.X))
         self.n_columns, self.n_experts, self.n_outputs = parts.experts.coef.shape
         n_rows = self.n_experts * (1 + self.n_outputs)
         self._pairs, self._products = _symmetric(n_rows), _symmetric(self.n_columns)
@@ -62,7 +62,7 @@ class Information:
         if data.X.is_sparse or not data.gate_X.same_columns(data.X):
             return None
         n_columns, n_experts, n_outputs = parts.experts.coef.shape
-        n_scores, n_rows = n_experts * (1 + n_outputs), len(data.y)
+        n_scores, n_rows = n_experts * (1 + n_outputs), data.X.shape[0]
         n_parameters = n_columns * n_scores
         by_row = n_columns * (n_columns + 1) * n_scores * (n_scores + 1) / 2
         a_pass = n_rows * n_scores * (4 * n_columns + _SCORE_COST)

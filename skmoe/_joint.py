@@ -12,7 +12,7 @@ from ._lbfgs import minimize
 from ._monitor import Monitor
 from ._owlqn import minimize_l1
 from ._precondition import gram_preconditioner
-from ._sweep import Sweeper, can_sweep, is_linear
+from ._sweep import can_sweep, is_linear, sweeper_of
 from ._whole import WholeEvaluator, require_gradients
 
 # Relative error of the objective, in float64 and where products are in float32.
@@ -40,8 +40,8 @@ def fit_joint(data, parts, monitor, resp, *, warm_up=50, renew_every=10, memory=
     parts : Parts
         Started parts; they are copied, not changed.
     monitor : Monitor
-    resp : ndarray of shape (n, K)
-        Responsibilities to start from.
+    resp : ndarray of shape (n, K) or None
+        Responsibilities to start from; None: start from the parts as they stand.
     warm_up : int, default=50
         Most EM iterations before the first gradient.
     renew_every : int, default=10
@@ -61,14 +61,17 @@ def fit_joint(data, parts, monitor, resp, *, warm_up=50, renew_every=10, memory=
     additive = is_additive(data, parts) if sweeps else parts.experts.additive(data)
     n_iter = warm_up if additive else 1
     settled = _settled_after(n_iter)
-    result = fit_em(data, parts, monitor, resp, accelerate=False, until=settled)
-    if monitor.stop:
-        return result
-    parts = Parts(result.gate, result.experts, result.likelihood)
+    unexplained = 0
+    if additive or resp is not None:
+        result = fit_em(data, parts, monitor, resp, accelerate=False, until=settled)
+        if monitor.stop:
+            return result
+        parts = Parts(result.gate, result.experts, result.likelihood)
+        unexplained = result.unexplained
     if getattr(parts.gate, "has_l1", False) or parts.experts.has_l1:
-        return _fit_sparse(data, parts, monitor, renew_every, memory, result.unexplained)
+        return _fit_sparse(data, parts, monitor, renew_every, memory, unexplained)
     grams = additive and not by_output(data, parts)
-    descent = _Descent(data, parts, monitor, renew_every, grams, result.unexplained)
+    descent = _Descent(data, parts, monitor, renew_every, grams, unexplained)
     rounding = _SINGLE_ROUNDING if data.X.X.dtype == np.float32 else _ROUNDING
     options = descent.options(memory) | {"rounding": rounding}
     found = minimize(descent.loss, parts.flat(), **options)
@@ -120,7 +123,7 @@ class _Descent:
 
     def __init__(self, data, parts, monitor, renew_every, additive, unexplained):
         self.data, self.monitor, self.parts = data, monitor, parts
-        self.sweeper = Sweeper(data) if can_sweep(data, parts) else WholeEvaluator(data)
+        self.sweeper = sweeper_of(data) if can_sweep(data, parts) else WholeEvaluator(data)
         self.renew_every = renew_every
         self.information = Information.affordable(data, parts)
         self.additive = self.grams_due = additive and self.information is None

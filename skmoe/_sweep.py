@@ -122,6 +122,11 @@ def can_sweep(data, parts):
     )
 
 
+def sweeper_of(data):
+    """What makes passes over the rows of a fit, wherever these are."""
+    return data.sweeper() if hasattr(data, "sweeper") else Sweeper(data)
+
+
 class Sweeper:
     """Makes passes over the rows of one fit.
 
@@ -166,6 +171,16 @@ class Sweeper:
         whole = not hasattr(parts.likelihood, "expert_resp") and not weighs_grams(parts)
         if whole and grams and n_experts > 1 and not self.data.X.is_sparse and self.shared:
             skip = self._heaviest(parts)
+        total = self.add_up(parts, resp, grams, skip)
+        if skip >= 0:
+            rest = self._whole_gram() - (total.gram.sum(axis=0) - total.gram[skip])
+            total.gram[skip] = rest
+        self._last = total.weight
+        return total
+
+    def add_up(self, parts, resp, grams, skip):
+        """The sums over all blocks, without the Gram of the expert ``skip`` (-1: of none)."""
+        n_experts = len(parts.experts.coef[0])
         job = _Job(self.data, parts, resp, grams, self.shared, skip)
         n_grams = parts.experts.coef[0].size if weighs_grams(parts) else n_experts
         groups = self._groups(n_experts, parts.experts.coef[0].size, n_grams)
@@ -178,10 +193,6 @@ class Sweeper:
         total = found[0]
         for part in found[1:]:
             total = total + part
-        if skip >= 0:
-            rest = self._whole_gram() - (total.gram.sum(axis=0) - total.gram[skip])
-            total.gram[skip] = rest
-        self._last = total.weight
         return total
 
     def _heaviest(self, parts):

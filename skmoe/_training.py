@@ -101,6 +101,11 @@ class Training:
         return growth or plan.n_experts, widths, n_outputs, classes, kinds
 
     def _resumed(self, data, plan, gate, likelihood):
+        """The last fit's parts and responsibilities, in terms of the present fit."""
+        parts = self._resumed_parts(data, plan, gate, likelihood)
+        return parts, posterior(data, parts)[0]
+
+    def _resumed_parts(self, data, plan, gate, likelihood):
         """The last fit's parts, in terms of the present data and settings."""
         parts = self._parts.keep()
         for name, view in (("gate", data.gate_X), ("experts", data.X)):
@@ -108,7 +113,6 @@ class Training:
             if hasattr(part, "resumed"):
                 setattr(parts, name, part.resumed(data if name == "experts" else view))
         parts.likelihood = parts.likelihood.resumed(data)
-        resp = posterior(data, parts)[0]
         for part, present in ((parts.gate, gate), (parts.likelihood, likelihood)):
             if hasattr(present, "get_params"):
                 part.set_params(**present.get_params(deep=False))
@@ -117,7 +121,7 @@ class Training:
                 vars(plan.linear)
             ):
                 setattr(parts.experts, name, getattr(plan.linear, name))
-        return parts, resp
+        return parts
 
     def _known_groups(self, data, resp):
         """What the experts were fitted to, for stages on the same rows; else ``resp``."""

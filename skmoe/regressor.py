@@ -283,7 +283,7 @@ class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, B
         ValueError, TypeError
             Before any training; the message names the parameter or column and the cure.
         """
-        return self._guarded_fit(X, y, sample_weight, exposure)
+        return self._guarded(self._fit, X, y, sample_weight, exposure=exposure)
 
     @where_batches_do
     @_fit_context(prefer_skip_nested_validation=False)
