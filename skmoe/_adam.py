@@ -48,6 +48,7 @@ class FlatSteps:
     """
 
     averages = True
+    memory = ("parts", "_state")  # what a step changes
 
     def __init__(self, data, parts):
         self.data, self.parts = data, parts
@@ -122,6 +123,7 @@ class LazySteps:
     """
 
     averages = False
+    memory = ("parts", "_gate", "_experts", "_likelihood")
 
     def __init__(self, data, parts):
         self.data, self.parts = data, parts

@@ -29,6 +29,7 @@ from ._outofcore import OutOfCore
 from ._outputs import check_outputs, resolve_gating
 from ._picture import visual_block
 from ._predict import MixturePredictions
+from ._resuming import check_checkpoint, open_record
 from ._solving import (
     adopt_experts,
     check_groups,
@@ -158,7 +159,7 @@ class BaseMoE(
     # -- fit ------------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, *, checkpoint=None):
         """Fit gate and experts.
 
         Parameters
@@ -169,6 +170,10 @@ class BaseMoE(
             Targets, or class labels (n_samples,).
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative; ones by default. Rows of weight zero are left out.
+        checkpoint : str or path, default=None
+            File that the state of the fit is written to every few iterations. Where it is
+            there already, a fit of the same data and parameters goes on from it. For linear,
+            neural and factorised experts.
 
         Returns
         -------
@@ -180,7 +185,7 @@ class BaseMoE(
         ValueError, TypeError
             Before any training; the message names the parameter or column and the cure.
         """
-        return self._guarded(self._fit, X, y, sample_weight)
+        return self._guarded(self._fit, X, y, sample_weight, checkpoint=checkpoint)
 
     def _guarded(self, fit, *arguments, **more):
         """Fit, and leave everything as it was where that fails."""
@@ -207,7 +212,7 @@ class BaseMoE(
         vars(self).clear()
         vars(self).update(before)
 
-    def _fit(self, X, y, sample_weight, classes_known=False, exposure=None):
+    def _fit(self, X, y, sample_weight, classes_known=False, exposure=None, checkpoint=None):
         gating = resolve_gating(self)
         gate = gating.gate
         plan = plan_experts(self.experts, self.n_experts, is_classifier(self), gate)
@@ -228,15 +233,18 @@ class BaseMoE(
         check_solver(self, solver, plan, gate)
         check_objective(self, solver, plan)
         criterion = self._check_growth(plan, gate, likelihood)
+        checkpoint = check_checkpoint(self, checkpoint, plan, gating, solver)
         door = enter(self, plan, gating, X, y, sample_weight, classes_known, exposure)
         check_outputs(self, plan, likelihood, solver, some_missing(door.target))
         rng = check_random_state(self.random_state)
+        record, rng = open_record(self, checkpoint, door, rng)
         gating.seed(rng)
         plan, solver = plan.seeded(rng), seeded(solver, rng)
         staged = isinstance(solver, Stages)
         given = self._given_start(door, X, y, plan.n_experts, rng, exact=staged)
         check_groups(solver, given, door.weight)
         data = replace(self._fit_data(door, gating, plan, likelihood), balance=penalty)
+        training = solver if record is None else record.recording(solver)
         form, last, grown = self._form(data, plan, gate, likelihood), None, None
         if check_resumed(self, solver, form):
             plan = plan if plan.growth is None else plan.sized(self.n_experts_)
@@ -244,11 +252,11 @@ class BaseMoE(
             given = self._known_groups(data, given) if staged else given
         elif plan.growth is not None:
             plan, last, given, grown = self._choose_experts(
-                data, plan, gate, likelihood, solver, criterion, rng
+                data, plan, gate, likelihood, training, criterion, rng
             )
         train = self._fit_foreign if plan.linear is None else self._fit_linear
         train = self._fit_additive if plan.additive else train
-        trainer = make_trainer(self, solver, routing, bias, rng)
+        trainer = make_trainer(self, training, routing, bias, rng)
         try:
             data, result = train(data, plan, gate, likelihood, trainer, last, given, rng, grown)
             stop = None

@@ -82,6 +82,12 @@ def _fit_general(data, parts, monitor, resp, until=_never, assign=None):
     log_gate, best, unexplained = None, None, 0
     resp = np.array(resp_of_outputs(parts.gate, resp, data.y.shape[-1]), dtype=np.float64)
     own, spare, loglik = seen(resp, data.observed), np.empty(resp.shape), np.empty(len(resp))
+    saved = monitor.resume("em")
+    if saved is not None:
+        parts, resp, own, log_gate, best, unexplained = saved["loop"]
+        own = resp if own is None else own
+        if best is not None:
+            monitor.keep(best[0], unexplained, *best[1:])
     while True:
         try:
             pred = parts.experts.fit_predict(data, own, parts.likelihood.dispersion)
@@ -106,6 +112,8 @@ def _fit_general(data, parts, monitor, resp, until=_never, assign=None):
             break
         resp, spare = spare, resp
         own = seen(left_to_experts(parts.likelihood, data.y, pred, resp), data.observed)
+        loop = (parts, resp, None if own is resp else own, log_gate, best, unexplained)
+        monitor.save("em", lambda loop=loop: {"loop": loop})
     kept, resp, own = best if best is not None else (parts.keep(), resp, None)
     return make_result(kept, monitor, resp, unexplained, own)
 
@@ -125,8 +133,14 @@ def load(log_gate, weight):
 
 
 def _fit_additive(data, parts, monitor, resp, accelerate, until):
-    climb = _Climb(data, parts, monitor, resp)
+    saved = monitor.resume("em")
+    climb = _Climb(data, monitor)
+    if saved is None:
+        climb.begin(parts, resp)
+    else:
+        climb.go_on(saved)
     while not (monitor.stop or until(monitor)):
+        monitor.save("em", climb.state)
         start = climb.parts.flat()
         if not climb.step():
             break
@@ -153,18 +167,34 @@ class _Climb:
     ``parts`` are where the fit stands, ``sums`` and ``value`` what the sweep there gave.
     """
 
-    def __init__(self, data, parts, monitor, resp):
+    def __init__(self, data, monitor):
         self.data, self.monitor = data, monitor
         self.sweeper = sweeper_of(data)
+
+    def begin(self, parts, resp):
+        """Fit parts to the first responsibilities; without, look where they stand."""
         if resp is None:
             self._report(parts, *self._look(parts), 1)
             return
+        data = self.data
         improve_gate(parts.gate, data, resp)
         for _ in range(_MAX_FIRST if weighs_grams(parts) else 1):
             sums = self.sweeper(parts, resp=resp, grams=True)
             if _update_experts(parts, sums) < _FIRST_RISE * data.total_weight:
                 break
         self._report(parts, *self._look(parts), self.sweeper.n_passes + 1)
+
+    def state(self):
+        """What `go_on` needs."""
+        names = ("parts", "sums", "value", "kept", "unexplained")
+        held = {name: vars(self)[name] for name in names}
+        return {"climb": held, "sweeper": self.sweeper.state()}
+
+    def go_on(self, state):
+        """Stand where another fit stood."""
+        vars(self).update(state["climb"])
+        self.sweeper.restore(state["sweeper"])
+        self.monitor.keep(self.kept, self.unexplained)
 
     def proposal(self):
         """Parts after an EM step that is not guarded."""

@@ -60,9 +60,11 @@ def fit_joint(data, parts, monitor, resp, *, warm_up=50, renew_every=10, memory=
         require_gradients(parts)
     additive = is_additive(data, parts) if sweeps else parts.experts.additive(data)
     n_iter = warm_up if additive else 1
-    settled = _settled_after(n_iter)
-    unexplained = 0
-    if additive or resp is not None:
+    saved, unexplained = monitor.resume("descent"), 0
+    if saved is not None:
+        parts, unexplained = saved["parts"], saved["unexplained"]
+    elif additive or resp is not None:
+        settled = _settled_after(n_iter)
         result = fit_em(data, parts, monitor, resp, accelerate=False, until=settled)
         if monitor.stop:
             return result
@@ -73,7 +75,7 @@ def fit_joint(data, parts, monitor, resp, *, warm_up=50, renew_every=10, memory=
     grams = additive and not by_output(data, parts)
     descent = _Descent(data, parts, monitor, renew_every, grams, unexplained)
     rounding = _SINGLE_ROUNDING if data.X.X.dtype == np.float32 else _ROUNDING
-    options = descent.options(memory) | {"rounding": rounding}
+    options = descent.options(memory, saved) | {"rounding": rounding}
     found = minimize(descent.loss, parts.flat(), **options)
     monitor.converged |= found.converged
     return make_result(descent.kept, monitor, None, descent.unexplained)
@@ -89,8 +91,9 @@ def fit_together(data, parts, monitor, resp, *, renew_every=10, memory=20):
     shared = cooperative(data, begun)
     require_gradients(shared)
     descent = _Descent(data, shared, monitor, renew_every, False, 0)
+    options = descent.options(memory, monitor.resume("descent"))
     try:
-        found = minimize(descent.loss, shared.flat(), **descent.options(memory))
+        found = minimize(descent.loss, shared.flat(), **options)
     except KeyboardInterrupt:  # what is kept must be able to tell its noise
         monitor.keep(with_noise(data, descent.kept, begun.likelihood))
         raise
@@ -127,19 +130,47 @@ class _Descent:
         self.renew_every = renew_every
         self.information = Information.affordable(data, parts)
         self.additive = self.grams_due = additive and self.information is None
-        self.seen = []
+        self.seen, self.base = [], None
         self.passes = 0
         self.kept, self.unexplained = parts, unexplained
+        self.most = monitor.max_iter - monitor.n_iter
 
-    def options(self, memory):
-        """What both optimisers are given."""
-        return {
+    def options(self, memory, saved=None):
+        """What the optimisers are given; ``saved`` is what `save` has stored."""
+        options = {
             "renew": self.renew,
             "watch": self.watch,
-            "max_iter": self.monitor.max_iter - self.monitor.n_iter,
             "tol": 1e-13,
             "memory": memory,
         }
+        if saved is not None:
+            options |= {"precondition": self._restore(saved), "saved": saved["minimize"]}
+        if self.monitor.saver is not None:
+            options["save"] = self.save
+        return options | {"max_iter": self.most}
+
+    def save(self, minimum):
+        """Hand on where the descent stands: its optimiser, and what is said of it here."""
+
+        def state():
+            names = ("parts", "base", "grams_due", "passes", "kept", "unexplained", "most")
+            held = {name: vars(self)[name] for name in names}
+            return {**held, "minimize": minimum, "evaluator": self.sweeper.state()}
+
+        self.monitor.save("descent", state)
+
+    def _restore(self, saved):
+        """Stand where another descent stood; returns its preconditioner."""
+        found = None
+        if saved["base"] is not None:
+            n_iter, flat, sums = saved["base"]
+            self.seen, self.grams_due = [(flat, self.parts.with_flat(flat), sums)], self.additive
+            found = self.renew(n_iter, flat)
+        names = ("base", "grams_due", "passes", "kept", "unexplained", "most")
+        vars(self).update({name: saved[name] for name in names})
+        self.sweeper.restore(saved["evaluator"])
+        self.monitor.keep(self.kept, self.unexplained)
+        return found
 
     def loss(self, flat):
         """Minus the objective, and the gradient of its smooth part."""
@@ -156,7 +187,12 @@ class _Descent:
 
     def renew(self, n_iter, flat):
         """A new initial inverse Hessian where one is due."""
-        _, parts, sums = self._found(flat)
+        found = self._renewed(n_iter, *self._found(flat))
+        if found is not None and self.monitor.saver is not None:
+            self.base = (n_iter, flat, self._found(flat)[2])
+        return found
+
+    def _renewed(self, n_iter, flat, parts, sums):
         if self.information is not None:
             due = n_iter % self.renew_every == 0 or 2 * n_iter == self.renew_every
             curvature = parts.likelihood.flat_curvature(sums) / self.data.total_weight
@@ -192,6 +228,8 @@ def _fit_sparse(data, parts, monitor, renew_every, memory, unexplained):
     within, residuals could vanish, and the penalty with them.
     """
     while True:
+        stands = {"parts": parts, "unexplained": unexplained}
+        monitor.save("descent", lambda stands=stands: stands)
         parts.experts = parts.experts.with_noise(parts.likelihood.dispersion)
         most = max(1, min(_STAGE_ITER, monitor.max_iter - monitor.n_iter))
         stage = Monitor(monitor.tol, most, monitor.patience)
@@ -212,9 +250,7 @@ def _fit_sparse(data, parts, monitor, renew_every, memory, unexplained):
 class _SparseDescent(_Descent):
     """With an L1 penalty: fixed noise, and a preconditioner that keeps orthants."""
 
-    def renew(self, n_iter, flat):
-        """A new initial inverse Hessian where one is due."""
-        _, parts, sums = self._found(flat)
+    def _renewed(self, n_iter, flat, parts, sums):
         due = n_iter % self.renew_every == 0
         return _diagonal_precondition(self.data, parts, sums) if due else None
 

@@ -85,6 +85,8 @@ def minimize(
     tol=1e-9,
     memory=10,
     rounding=_ROUNDING,
+    save=None,
+    saved=None,
 ):
     """Minimise a smooth function.
 
@@ -111,16 +113,23 @@ def minimize(
     rounding : float, default=1e-10
         Relative error of the values. Where no step lowers the value, and a step was to win
         less than this, the run has converged.
+    save : callable, optional
+        ``save(state)``, called after each iteration with a dict.
+    saved : dict, optional
+        Such a state, to go on from; ``precondition`` is then the one of that time.
 
     Returns
     -------
     Minimum
     """
-    value, gradient = fun(x)
-    first = renew(0, x) if renew is not None else None
+    if saved is None:
+        value, gradient = fun(x)
+        first = renew(0, x) if renew is not None else None
+        n_evals, small, pairs, n_iter = 1, 0, [], 0
+    else:
+        first, pairs = None, list(saved["pairs"])
+        x, value, gradient, n_evals, small, n_iter = saved["at"]
     precondition = first or precondition or identity
-    n_evals, small, pairs = 1, 0, []
-    n_iter = 0
     while n_iter < max_iter:
         direction = two_loop(gradient, pairs, precondition)
         slope = gradient @ direction
@@ -151,4 +160,6 @@ def minimize(
             return Minimum(x, value, gradient, n_iter, n_evals, small >= 2)
         renewed = renew(n_iter, x) if renew is not None else None
         precondition = renewed or precondition
+        if save is not None:
+            save({"at": (x, value, gradient, n_evals, small, n_iter), "pairs": pairs})
     return Minimum(x, value, gradient, n_iter, n_evals, False)

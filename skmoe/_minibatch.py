@@ -1,6 +1,7 @@
 """Minibatch gradient training on the same objective as the other solvers."""
 
 from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -194,8 +195,14 @@ def fit_minibatch(data, parts, monitor, resp, options):
         validation = data.on(held_out)
     n_epochs = min(options.n_epochs, monitor.max_iter)
     course = _Course(steps, options, rows, n_epochs)
-    best, still, kept = -np.inf, 0, None
-    for epoch in range(n_epochs):
+    best, still, kept, first = -np.inf, 0, None, 0
+    saved = monitor.resume("epochs")
+    if saved is not None:
+        first, best, still, kept, course.done = saved["loop"]
+        rng = _generator(saved["rng"])
+        vars(steps).update(saved["steps"])
+        monitor.keep(*kept)
+    for epoch in range(first, n_epochs):
         value, load, unexplained = course.epoch(rng, resp if epoch == 0 else None)
         present = steps.settle()
         monitor.update(_objective(data, present, value), load)
@@ -211,9 +218,25 @@ def fit_minibatch(data, parts, monitor, resp, options):
         monitor.keep(*kept)
         if stop:
             break
+        if epoch + 1 < n_epochs:
+            loop = (epoch + 1, best, still, kept, course.done)
+            monitor.save("epochs", partial(_state, loop, rng, steps))
     monitor.converged = stop or _came_to_rest(monitor, options)
     monitor.best = _objective(data, kept[0], mean_loglik(data, kept[0]))
     return make_result(kept[0], monitor, None, kept[1])
+
+
+def _state(loop, rng, steps):
+    """Where a fit stands between epochs, for a checkpoint."""
+    steps = {name: vars(steps)[name] for name in steps.memory}
+    return {"loop": loop, "rng": rng.get_state(legacy=True), "steps": steps}
+
+
+def _generator(state):
+    """The generator of random numbers that has this state."""
+    rng = np.random.RandomState()
+    rng.set_state(state)
+    return rng
 
 
 def _objective(data, parts, mean):

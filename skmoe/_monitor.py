@@ -46,6 +46,8 @@ class Monitor:
     reference : float
         Objective that a later one must exceed by ``tol`` to count as a rise.
     converged : bool
+    saver : Saver or None
+        Of a fit with a checkpoint; see `skmoe._checkpoint`.
     history : dict of list
         ``objective``, ``seconds`` since the start, ``passes`` over the rows and
         ``load`` (K,), one entry per iteration.
@@ -64,6 +66,7 @@ class Monitor:
         self.reference = -np.inf
         self._still = 0
         self._began = time.perf_counter()
+        self.saver = None
 
     @property
     def n_iter(self):
@@ -117,6 +120,31 @@ class Monitor:
             del self.history[name][whole:]
         self.converged = False
         return make_result(parts, self, resp, unexplained, expert_resp)
+
+    def save(self, stage, state):
+        """Where the trainer stands, for a fit with a checkpoint; as of `Saver.save`."""
+        if self.saver is not None:
+            self.saver.save(stage, state)
+
+    def resume(self, stage):
+        """What a fit that was cut off has saved, or None; as of `Saver.resume`."""
+        return None if self.saver is None else self.saver.resume(stage)
+
+    def state(self):
+        """All that `restore` needs, as lists, numbers and arrays."""
+        history = {name: np.array(values) for name, values in self.history.items()}
+        judged = {"best": self.best, "reference": self.reference, "still": self._still}
+        return {"history": history, "converged": bool(self.converged), **judged}
+
+    def restore(self, state):
+        """Go on as the monitor whose `state` this is."""
+        self.best, self.reference = state["best"], state["reference"]
+        self._still, self.converged = state["still"], state["converged"]
+        self.history = {
+            name: list(values) if values.ndim > 1 else values.tolist()
+            for name, values in state["history"].items()
+        }
+        self._began = time.perf_counter() - self.history["seconds"][-1]
 
     def record(self, objective, seconds, passes, load):
         """Take over an iterate from another monitor, without judging it."""

@@ -195,6 +195,14 @@ class Sweeper:
             total = total + part
         return total
 
+    def state(self):
+        """What later passes remember of earlier ones."""
+        return {"n_passes": self.n_passes, "_last": getattr(self, "_last", None)}
+
+    def restore(self, state):
+        """Remember the passes of another one, by its `state`."""
+        vars(self).update(state)
+
     def _heaviest(self, parts):
         """The expert whose Gram is what the others leave of the constant total."""
         last = getattr(self, "_last", None)

@@ -32,6 +32,14 @@ class WholeEvaluator:
         self.data = data
         self.n_passes = 0
 
+    def state(self):
+        """As of `Sweeper`."""
+        return {"n_passes": self.n_passes}
+
+    def restore(self, state):
+        """As of `Sweeper`."""
+        self.n_passes = state["n_passes"]
+
     def __call__(self, parts, *, resp=None, grams=False):
         """One pass; arguments and result as of `Sweeper`.
 

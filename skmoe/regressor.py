@@ -258,7 +258,7 @@ class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, B
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_weight=None, exposure=None):
+    def fit(self, X, y, sample_weight=None, exposure=None, *, checkpoint=None):
         """Fit gate and experts.
 
         Parameters
@@ -272,6 +272,10 @@ class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, B
         exposure : array-like of shape (n_samples,), default=None
             Positive; what counts are proportional to, such as the length of time or the number
             of contracts. Ones by default. For likelihoods of counts.
+        checkpoint : str or path, default=None
+            File that the state of the fit is written to every few iterations. Where it is
+            there already, a fit of the same data and parameters goes on from it. For linear,
+            neural and factorised experts.
 
         Returns
         -------
@@ -283,7 +287,8 @@ class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, B
         ValueError, TypeError
             Before any training; the message names the parameter or column and the cure.
         """
-        return self._guarded(self._fit, X, y, sample_weight, exposure=exposure)
+        more = {"exposure": exposure, "checkpoint": checkpoint}
+        return self._guarded(self._fit, X, y, sample_weight, **more)
 
     @where_batches_do
     @_fit_context(prefer_skip_nested_validation=False)
