@@ -65,6 +65,23 @@ def test_classification_to_the_screen(table, tmp_path, capsys):
     assert lines[0] == "sold,probability no,probability yes,expert" and len(lines) == N + 1
 
 
+@pytest.mark.parametrize("target", ["price", "sold"])
+def test_explanations_add_up(table, tmp_path, target):
+    model, out = tmp_path / "model.joblib", tmp_path / "out.csv"
+    assert fit(table, "--out", str(model), "--quiet", target=target) == 0
+    assert main(["explain", str(model), str(table), "--out", str(out)]) == 0
+    found = pd.read_csv(out)
+    added = found.filter(like="contribution ")
+    assert added.shape == ((N, 2) if target == "price" else (2 * N, 2))
+    np.testing.assert_allclose(added.sum(axis=1), found["prediction"], rtol=1e-10)
+    assert main(["predict", str(model), str(table), "--out", str(out)]) == 0
+    column = "price" if target == "price" else "probability yes"
+    wanted = (
+        found["prediction"] if target == "price" else found["prediction"][found["class"] == "yes"]
+    )
+    np.testing.assert_allclose(pd.read_csv(out)[column], wanted, rtol=1e-10)
+
+
 def test_weights_of_rows_matter(table, tmp_path):
     models = []
     for more in ([], ["--weight", "rows"]):

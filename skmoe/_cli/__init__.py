@@ -1,4 +1,4 @@
-"""The command line: ``python -m skmoe fit | predict``."""
+"""The command line: ``python -m skmoe fit | predict | explain``."""
 
 import argparse
 import sys
@@ -17,7 +17,9 @@ def make_parser():
         prog="python -m skmoe",
         description="Mixtures of experts for tables, from the command line.",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="fit | predict")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="fit | predict | explain"
+    )
     _add_fit(commands)
     predict = commands.add_parser(
         "predict",
@@ -26,13 +28,24 @@ def make_parser():
         "gives the mean, an interval and the expert that the gate trusts most; classification "
         "gives the class, the probability of each, and that expert.",
     )
-    predict.add_argument("model", type=Path, help="file that fit wrote with --out")
-    predict.add_argument("table", type=Path, help="CSV, TSV or Parquet file with the features")
-    predict.add_argument("--out", type=Path, help="CSV file to write; the screen by default")
+    _add_files(predict)
     predict.add_argument(
         "--interval", type=float, default=0.9, help="probability inside the interval (0.9)"
     )
+    explain = commands.add_parser(
+        "explain",
+        help="say which expert adds how much to each prediction",
+        description="For each row of a table: the prediction, the weight of each expert, what it "
+        "predicts alone, and its contribution. Contributions add up to the prediction.",
+    )
+    _add_files(explain)
     return parser
+
+
+def _add_files(command):
+    command.add_argument("model", type=Path, help="file that fit wrote with --out")
+    command.add_argument("table", type=Path, help="CSV, TSV or Parquet file with the features")
+    command.add_argument("--out", type=Path, help="CSV file to write; the screen by default")
 
 
 def _add_fit(commands):
@@ -78,7 +91,7 @@ def main(arguments=None):
     """
     options = make_parser().parse_args(arguments)
     try:
-        {"fit": _fit, "predict": _predict}[options.command](options)
+        {"fit": _fit, "predict": _predict, "explain": _explain}[options.command](options)
     except CliError as error:
         print(f"skmoe: {error}", file=sys.stderr)
         return 2
@@ -112,6 +125,17 @@ def _predict(options):
 
     if not 0.0 < options.interval < 1.0:
         raise CliError(f"--interval {options.interval} must be between 0 and 1.")
+    stored, X = _model_and_rows(options)
+    write_table(predictions(stored, X, options.interval), options.out)
+
+
+def _explain(options):
+    from ._train import explanations
+
+    write_table(explanations(*_model_and_rows(options)), options.out)
+
+
+def _model_and_rows(options):
     stored = load_model(options.model)
     frame = read_table(options.table)
     missing = [name for name in stored.columns if name not in frame.columns]
@@ -119,4 +143,4 @@ def _predict(options):
         raise CliError(
             f"{options.table} lacks columns that the model was fitted to: {', '.join(missing)}."
         )
-    write_table(predictions(stored, frame[stored.columns], options.interval), options.out)
+    return stored, frame[stored.columns]

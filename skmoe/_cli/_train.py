@@ -291,6 +291,14 @@ def _merit(fitted, X, y, problem):
     }
 
 
+def rows_of(stored, X):
+    """The features that the mixture of a stored pipeline sees of a table."""
+    try:
+        return stored.model[:-1].transform(as_text(X))
+    except ValueError as error:
+        raise CliError(f"the table does not look like that of the fit: {error}") from error
+
+
 def predictions(stored, X, level):
     """A table of predictions.
 
@@ -305,12 +313,7 @@ def predictions(stored, X, level):
     -------
     DataFrame of n rows
     """
-    X = as_text(X)
-    transform, mixture = stored.model[:-1], stored.model[-1]
-    try:
-        rows = transform.transform(X)
-    except ValueError as error:
-        raise CliError(f"the table does not look like that of the fit: {error}") from error
+    rows, mixture = rows_of(stored, X), stored.model[-1]
     found = {stored.target: mixture.predict(rows)}
     if stored.classify:
         for label, values in zip(mixture.classes_, mixture.predict_proba(rows).T):
@@ -320,3 +323,23 @@ def predictions(stored, X, level):
     names = np.array(mixture.expert_names_)
     found["expert"] = names[mixture.gate_proba(rows).argmax(axis=1)]
     return pd.DataFrame(found)
+
+
+def explanations(stored, X):
+    """A table of what each expert adds to each prediction.
+
+    Parameters
+    ----------
+    stored : StoredModel
+    X : DataFrame of shape (n, d)
+
+    Returns
+    -------
+    DataFrame
+        A row for each row of X, or for each of its classes.
+    """
+    table = stored.model[-1].explain(rows_of(stored, X))
+    table.columns = [
+        name if block == "mixture" else f"{block} {name}" for block, name in table.columns
+    ]
+    return table.reset_index()
