@@ -28,7 +28,8 @@ DASK = ["dask[array,dataframe,distributed]>=2024.3"]
 PARQUET = ["pyarrow>=14"]
 EXPLAIN = ["shap>=0.46"]
 SKOPS = ["skops>=0.11"]
-ONNX = ["skl2onnx>=1.18", "onnxruntime>=1.17"]
+# Later protobuf takes no booleans for integers, which the converters of boosted trees give.
+ONNX = ["skl2onnx>=1.18", "onnxruntime>=1.17", "protobuf<7"]
 
 setup(
     name="skmoe",
