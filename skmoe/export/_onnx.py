@@ -91,6 +91,11 @@ def register():
     ------
     ImportError
         If skl2onnx is missing.
+
+    Examples
+    --------
+    >>> from skmoe.export import register
+    >>> register()  # doctest: +SKIP
     """
     skl2onnx = _skl2onnx()
     from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes

@@ -20,6 +20,17 @@ class ExportedMixture:
     classes : ndarray of shape (n_classes,) or None
     nbytes : int
         Of all arrays.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.export import to_numpy
+    >>> X = np.linspace(-1, 1, 200).reshape(-1, 1)
+    >>> model = MoERegressor(n_experts=2, random_state=0).fit(X, np.abs(X[:, 0]))
+    >>> exported = to_numpy(model)
+    >>> exported.predict([[0.5]]).round(2)
+    array([0.5])
     """
 
     def __init__(self, parts, dtype=np.float64):
@@ -56,10 +67,12 @@ class ExportedMixture:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Numbers, as the mixture was fitted to.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In units of the target.
         """
         if self.classes is not None:
             return self.classes[self.predict_proba(X).argmax(axis=1)]
@@ -72,10 +85,12 @@ class ExportedMixture:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Numbers, as the mixture was fitted to.
 
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
+            Rows sum to one.
         """
         if self.classes is None:
             raise AttributeError("a regressor has no predict_proba")
@@ -87,10 +102,12 @@ class ExportedMixture:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Numbers, as the mixture was fitted to.
 
         Returns
         -------
         ndarray of shape (n_samples, n_experts)
+            Rows sum to one.
         """
         return np.exp(self._log_gate(self._rows(X)))
 
@@ -100,11 +117,14 @@ class ExportedMixture:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Numbers, as the mixture was fitted to.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets, as given to fit.
 
         Returns
         -------
         ndarray of shape (n_samples,)
+            In units of the target.
         """
         X, y = self._rows(X), np.asarray(y)
         if self.classes is not None:
@@ -197,6 +217,18 @@ def from_json(text, dtype=np.float64):
     Returns
     -------
     ExportedMixture
+        Ready to predict.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.export import from_json, to_json
+    >>> X = np.linspace(-1, 1, 200).reshape(-1, 1)
+    >>> model = MoERegressor(n_experts=2, random_state=0).fit(X, np.abs(X[:, 0]))
+    >>> exported = from_json(to_json(model))
+    >>> exported.predict([[0.5]]).round(2)
+    array([0.5])
     """
     return ExportedMixture(json.loads(text), dtype)
 

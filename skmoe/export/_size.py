@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 
 def model_size(model):
-    """Bytes of a fitted mixture, in all and for one row.
+    """Measure the bytes of a fitted mixture, in all and for one row.
 
     A part is as large as its pickle, which leaves out nothing that predictions need.
 
