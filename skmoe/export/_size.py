@@ -15,6 +15,7 @@ def model_size(model):
     Parameters
     ----------
     model : fitted MoERegressor or MoEClassifier
+        Whatever its parts.
 
     Returns
     -------
