@@ -15,6 +15,7 @@ from sklearn.utils.validation import (
 from ._design import Design
 from ._features import (
     as_numbers,
+    as_pandas,
     check_finite,
     check_frame,
     is_frame,
@@ -91,6 +92,7 @@ def enter(estimator, plan, gating, X, y, sample_weight, classes_known=False, exp
         )
     linear = plan.linear is not None
     selects = estimator.gate_features is not None or estimator.expert_features is not None
+    X = as_pandas(X)
     as_frame = is_frame(X) and (not linear or selects or gating.foreign)
     X = check_rows(estimator, X, as_frame, linear, reset=True)
     _check_sparse(X, gating)
@@ -138,6 +140,7 @@ def check_rows(estimator, X, as_frame, linear, *, reset):
 
     Infinity and NaN are looked for where the columns of a part are known.
     """
+    X = as_pandas(X)
     if as_frame and is_frame(X):
         _check_feature_names(estimator, X, reset=reset)
         _check_n_features(estimator, X, reset=reset)

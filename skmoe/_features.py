@@ -15,6 +15,11 @@ def is_frame(X):
     return hasattr(X, "iloc") and hasattr(X, "dtypes") and hasattr(X, "columns")
 
 
+def as_pandas(X):
+    """Tables of other libraries (polars, pyarrow) as a pandas DataFrame; all else as it is."""
+    return X.to_pandas() if hasattr(X, "to_pandas") and not is_frame(X) else X
+
+
 def numeric_columns(X):
     """Positions of the numeric and boolean columns of a DataFrame."""
     return [i for i, dtype in enumerate(X.dtypes) if _is_numeric(dtype)]
