@@ -28,6 +28,8 @@ DASK = ["dask[array,dataframe,distributed]>=2024.3"]
 PARQUET = ["pyarrow>=14"]
 EXPLAIN = ["shap>=0.46"]
 SKOPS = ["skops>=0.11"]
+# Only tests and examples use these.
+OTHERS = ["polars>=1.0", "optuna>=3.5"]
 # Later protobuf takes no booleans for integers, which the converters of boosted trees give.
 ONNX = ["skl2onnx>=1.18", "onnxruntime>=1.17", "protobuf<7"]
 
@@ -82,7 +84,7 @@ setup(
         ],
         "bench": ["threadpoolctl>=3.1", *PLOT],
         # Without gpu, which needs a CUDA device.
-        "all": [*PLOT, *DASK, *PARQUET, *ONNX, *EXPLAIN, *SKOPS],
+        "all": [*PLOT, *DASK, *PARQUET, *ONNX, *EXPLAIN, *SKOPS, *OTHERS],
     },
     classifiers=[
         "Development Status :: 3 - Alpha",
