@@ -56,8 +56,8 @@ class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, B
         expert beside the others absorbs outliers), "heteroscedastic_gaussian", "student_t",
         "laplace", "asymmetric_laplace", "truncated_gaussian". Known to lie in an interval:
         "censored_gaussian", "censored_lognormal". Positive numbers: "lognormal", "gamma",
-        "inverse_gaussian", and with zeros "tweedie". Counts: "poisson", "negative_binomial",
-        "zero_inflated_poisson", "zero_inflated_negative_binomial",
+        "inverse_gaussian", "truncated_lognormal", and with zeros "tweedie". Counts: "poisson",
+        "negative_binomial", "zero_inflated_poisson", "zero_inflated_negative_binomial",
         "binomial". Linear experts get the link of the law, and other ones predict means. A
         list of names or objects gives each (linear) expert a law of its own.
     solver : {"auto", "em", "gradient", "minibatch", "pool", "stages"} or solver, default="auto"

@@ -8,7 +8,13 @@ from scipy import stats
 from skmoe import MoERegressor
 from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate
-from skmoe.likelihoods import CensoredGaussian, CensoredLogNormal, TruncatedGaussian
+from skmoe.likelihoods import (
+    CensoredGaussian,
+    CensoredLogNormal,
+    LogNormal,
+    TruncatedGaussian,
+    TruncatedLogNormal,
+)
 from skmoe.likelihoods.censored import log_normal_mass, truncated_slopes
 
 TRUTH = np.array([[1.0, 2.0], [4.0, -1.5]])  # intercept and slope of two regimes
@@ -92,6 +98,35 @@ def test_truncated_means_and_variances_are_those_of_scipy():
     assert_allclose(law.log_density((y[None],), [eta], [theta]), twin.logpdf(y), rtol=1e-9)
 
 
+def test_a_lognormal_law_that_is_not_cut_is_lognormal():
+    X, value, _ = simulated(0, n=200)
+    fits = [
+        MoERegressor(LinearExpert(alpha=0.0), 2, likelihood=law, init="kmeans", n_init=1, tol=1e-10)
+        for law in (LogNormal(), TruncatedLogNormal())
+    ]
+    y = np.exp(0.5 * value)
+    for model in fits:
+        model.fit(X, y)
+    assert_allclose(fits[0].objective_, fits[1].objective_, rtol=1e-6)
+    assert_allclose(fits[0].predict(X), fits[1].predict(X), rtol=1e-3)
+
+
+def test_losses_above_a_deductible_tell_of_all_losses():
+    """Location and scale of the whole law are recovered, to three standard errors of 0.03."""
+    rng = np.random.RandomState(0)
+    X = rng.uniform(-1, 1, size=(6000, 1))
+    loss = np.exp(0.3 + X[:, 0] + 0.8 * rng.normal(size=6000))
+    seen = loss > 1.0
+    found = {}
+    for law in (TruncatedLogNormal(lower=1.0), LogNormal()):
+        model = MoERegressor(LinearExpert(alpha=0.0), 1, likelihood=law, tol=1e-9)
+        model.fit(X[seen], loss[seen])
+        loc = model.predict_dist([[0.0], [1.0]]).law.loc[:, 0, 0]
+        found[type(law)] = [*loc, model.likelihood_.scale_[0]]
+    assert_allclose(found[TruncatedLogNormal], [0.3, 1.3, 0.8], atol=0.09)
+    assert found[LogNormal][0] > 0.7 and found[LogNormal][2] < 0.65
+
+
 @pytest.mark.parametrize(
     "law, y, says",
     [
@@ -103,6 +138,8 @@ def test_truncated_means_and_variances_are_those_of_scipy():
         (CensoredLogNormal(), [[0.0, np.inf], [1.0, 1.0]], r"y\[0\]"),
         (TruncatedGaussian(), [1.0, -1.0], r"y\[1\].*between 0.0 and inf; set the bounds"),
         (TruncatedGaussian(1.0, 1.0), [1.0, 1.0], "lower=1.0 must be below upper=1.0"),
+        (TruncatedLogNormal(1.0), [1.0, 0.5], r"y\[1\].*above zero, between 1.0 and inf; set"),
+        (TruncatedLogNormal(), [0.0, 0.5], r"y\[0\].*above zero"),
     ],
 )
 def test_targets_that_make_no_sense_are_named(law, y, says):

@@ -44,6 +44,7 @@ from skmoe.likelihoods import (
     Poisson,
     StudentT,
     TruncatedGaussian,
+    TruncatedLogNormal,
     Tweedie,
     ZeroInflatedNegativeBinomial,
     ZeroInflatedPoisson,
@@ -70,6 +71,7 @@ LAWS = {
     "censored gaussian": (CensoredGaussian(), CENSORED),
     "censored lognormal": (CensoredLogNormal(), np.exp(CENSORED)),
     "truncated gaussian": (TruncatedGaussian(), POSITIVE),
+    "truncated lognormal": (TruncatedLogNormal(0.1, 40.0), POSITIVE),
     "counts of two kinds": (Mixed([Poisson(), NegativeBinomial(), Poisson()]), COUNTS),
     "numbers of two kinds": (Mixed([StudentT("estimate"), Gamma(), Gamma()]), POSITIVE - 0.2),
     "poisson": (Poisson(), COUNTS),
@@ -390,6 +392,12 @@ def test_one_expert_with_exposure_is_a_poisson_regression_of_rates(motor, solver
     assert_allclose(model.predict(numbers), expected.predict(numbers), rtol=1e-6)
     counts = expected.predict(numbers) * holders
     assert_allclose(model.predict(numbers, exposure=holders), counts, rtol=1e-6)
+    levels, twin = [0.05, 0.5, 0.95], stats.poisson(counts)
+    dist = model.predict_dist(numbers, exposure=holders)
+    assert_allclose(dist.quantile(levels), np.transpose([twin.ppf(p) for p in levels]))
+    ends = model.predict_interval(numbers, exposure=holders)
+    assert_allclose(ends, model.predict(numbers, quantiles=levels, exposure=holders)[:, ::2])
+    assert_allclose(ends, dist.quantile(levels)[:, ::2])
 
 
 def test_other_experts_are_trained_on_rates(motor):
@@ -435,6 +443,27 @@ def test_boosted_trees_with_a_poisson_loss_are_experts():
     assert (model.predict(X) > 0).all() and np.isfinite(model.log_likelihood(X, COUNTS)).all()
     mean, std = model.predict(X, return_std=True)
     assert (np.square(std) >= mean - 1e-9).all()  # a mixture of Poisson laws is overdispersed
+
+
+MEANS = {
+    "poisson": PoissonRegressor(),
+    "zero-inflated negative binomial": PoissonRegressor(),
+    "negative binomial": HistGradientBoostingRegressor(loss="poisson", max_iter=3),
+    "gamma": GammaRegressor(),
+    "inverse gaussian": HistGradientBoostingRegressor(loss="gamma", max_iter=3),
+    "tweedie": TweedieRegressor(power=1.5, link="log"),
+}
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_regressors_with_a_loss_of_their_own_are_means(name):
+    law, y = LAWS[name]
+    model = MoERegressor(MEANS[name], 2, likelihood=law, cross_fit=None, init="kmeans", n_init=1)
+    model.set_params(max_iter=20, tol=10.0, random_state=0).fit(X, y)
+    dist = model.predict_dist(X)
+    assert (model.predict(X) > 0).all() and np.isfinite(model.log_likelihood(X, y)).all()
+    assert_allclose(dist.mean(), model.predict(X), rtol=1e-9)
+    assert_allclose(dist.logpdf(y), model.log_likelihood(X, y), rtol=1e-9)
 
 
 def test_numbers_of_experts_are_chosen_for_counts():

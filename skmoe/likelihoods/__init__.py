@@ -15,7 +15,7 @@ from .negative_binomial import NegativeBinomial
 from .noise import GaussianWithNoise
 from .poisson import Poisson
 from .student_t import StudentT
-from .truncated import TruncatedGaussian
+from .truncated import TruncatedGaussian, TruncatedLogNormal
 from .tweedie import Tweedie
 from .zero_inflated import ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 
@@ -38,6 +38,7 @@ __all__ = [
     "Poisson",
     "StudentT",
     "TruncatedGaussian",
+    "TruncatedLogNormal",
     "Tweedie",
     "ZeroInflatedNegativeBinomial",
     "ZeroInflatedPoisson",
@@ -60,6 +61,7 @@ BY_NAME = {
     "poisson": Poisson,
     "student_t": StudentT,
     "truncated_gaussian": TruncatedGaussian,
+    "truncated_lognormal": TruncatedLogNormal,
     "tweedie": Tweedie,
     "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomial,
     "zero_inflated_poisson": ZeroInflatedPoisson,

@@ -7,7 +7,7 @@ from .laplace import AsymmetricLaplaceLaw, LaplaceLaw
 from .mixed import MixedLaw
 from .normal import LogNormalLaw, NormalLaw
 from .student_t import StudentTLaw
-from .truncated import TruncatedNormalLaw
+from .truncated import TruncatedLogNormalLaw, TruncatedNormalLaw
 from .tweedie import TweedieLaw
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "NormalLaw",
     "PoissonLaw",
     "StudentTLaw",
+    "TruncatedLogNormalLaw",
     "TruncatedNormalLaw",
     "TweedieLaw",
     "ZeroInflatedLaw",

@@ -37,7 +37,7 @@ def mixture_quantile(law, weights, levels):
     n_rows, _, n_outputs = law.shape
     levels = levels[None, :, None] if levels.ndim == 1 else levels
     levels = np.broadcast_to(levels, (n_rows, levels.shape[1], n_outputs))
-    find = _among_counts if law.discrete else _by_halving if law.has_mass else _by_newton
+    find = _among_counts if law.discrete else _by_halving if law.has_counts else _by_newton
     rows = np.repeat(np.arange(n_rows), levels.shape[1])
     flat, found = levels.reshape(len(rows), n_outputs), np.empty((len(rows), n_outputs))
     for start in range(0, len(rows), _BLOCK):
@@ -81,8 +81,61 @@ def _by_halving(law, weights, level):
 
 
 def _by_newton(law, weights, level):
-    """Newton steps inside a bracket; above the median by the upper tail, which keeps its digits."""
     low, high = _bracket(law, weights, level)
+    if not law.has_mass:
+        return newton(law, weights, level, low, high)
+    at_zero = averaged(weights, law.cdf(np.zeros((1, 1, 1)))) >= level
+    return np.where(at_zero, 0.0, newton(law, weights, level, low, np.where(at_zero, low, high)))
+
+
+def quantile_of_each(law, levels):
+    """Quantiles of laws of values of at least zero, each by itself.
+
+    Parameters
+    ----------
+    law : Law
+    levels : float or ndarray that broadcasts against (n, k, m)
+        Inside (0, 1).
+
+    Returns
+    -------
+    ndarray of shape (n, k, m)
+    """
+    arrays = np.broadcast_arrays(levels, *(getattr(law, name) for name in law._names))
+    level, *parts = (array.reshape(-1, 1) for array in arrays)
+    single = type(law)(*(part[:, :, None] for part in parts))
+    found = np.zeros(level.shape)
+    above = np.flatnonzero(single.cdf(found[:, :, None])[:, 0] < level)
+    if len(above):
+        single, level = single.on(above), level[above]
+        high = (single.mean() + np.sqrt(single.variance()))[:, 0]
+        short = np.arange(len(level))
+        for _ in range(_MAX_STEPS):
+            short = short[single.on(short).cdf(high[short, :, None])[:, 0, 0] < level[short, 0]]
+            if not len(short):
+                break
+            high[short] *= 2.0
+        ones = np.ones(level.shape)
+        found[above] = newton(single, ones, level, np.zeros(level.shape), high)
+    return found.reshape(arrays[0].shape)
+
+
+def newton(law, weights, level, low, high):
+    """Newton steps inside a bracket; above the median by the upper tail, which keeps its digits.
+
+    Parameters
+    ----------
+    law : Law
+        Of arrays (n, k, m), with a density everywhere but, perhaps, at zero.
+    weights : ndarray of shape (n, k)
+    level : ndarray of shape (n, m)
+    low, high : ndarray of shape (n, m)
+        Values between which the quantiles lie.
+
+    Returns
+    -------
+    ndarray of shape (n, m)
+    """
     found = 0.5 * (low + high)
     rows, last = np.arange(len(found)), np.full(found.shape, np.inf)
     for _ in range(_MAX_STEPS):

@@ -2,8 +2,8 @@
 
 import numpy as np
 import scipy.special
-import scipy.stats
 
+from ._numeric import quantile_of_each
 from .base import Law, log_of
 
 
@@ -111,7 +111,7 @@ class InverseGaussianLaw(Law):
 
     def ppf(self, levels):
         """Quantiles of each law; levels broadcast against (n, k, m)."""
-        return scipy.stats.invgauss.ppf(levels, self._mean / self._shape, scale=self._shape)
+        return quantile_of_each(self, levels)
 
     def upper_mean(self, y):
         """Mean of the values above y times their probability."""

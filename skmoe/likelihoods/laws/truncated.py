@@ -1,10 +1,10 @@
-"""Truncated normal laws."""
+"""Truncated normal and lognormal laws."""
 
 import numpy as np
 import scipy.special
 import scipy.stats
 
-from .base import Law
+from .base import Law, log_of
 
 _LOG_ROOT_2PI = 0.5 * np.log(2.0 * np.pi)
 
@@ -79,6 +79,65 @@ class TruncatedNormalLaw(Law):
         """Mean of the values above y times their probability."""
         z, (_, high) = self._within(y), self._ends()
         return self.loc * self.sf(y) + self.scale * (self._density(z) - self._density(high))
+
+
+class TruncatedLogNormalLaw(TruncatedNormalLaw):
+    """Lognormal laws of which only values between two bounds occur.
+
+    Parameters
+    ----------
+    loc, scale : ndarray of shape (n, k, m)
+        Means and standard deviations of the logarithm before the truncation.
+    lower, upper : float or ndarray of shape (n, k, m)
+        Bounds of the value, lower at least zero; zero and infinity for none.
+    """
+
+    def _ends(self):
+        return (log_of(self.lower) - self.loc) / self.scale, (
+            log_of(self.upper) - self.loc
+        ) / self.scale
+
+    def _log_moment(self, power, low=None):
+        """Logarithm of the mean of ``y ** power``, of the values from a standardised low on."""
+        first, last = self._ends()
+        first, shift = first if low is None else low, power * self.scale
+        part = _mass_or_none(first - shift, last - shift) - self._log_mass()
+        return power * self.loc + 0.5 * np.square(shift) + part
+
+    def mean(self):
+        """Return the means: (n, k, m)."""
+        return np.clip(np.exp(self._log_moment(1.0)), self.lower, self.upper)
+
+    def variance(self):
+        """Return the variances: (n, k, m)."""
+        first = self._log_moment(1.0)
+        return np.exp(2.0 * first) * np.expm1(np.maximum(self._log_moment(2.0) - 2.0 * first, 0.0))
+
+    def modes(self):
+        """Return the most probable values: (n, k, m)."""
+        return np.clip(np.exp(self.loc - np.square(self.scale)), self.lower, self.upper)
+
+    def log_density(self, y):
+        """Logarithm of the density; y broadcasts against (n, k, m)."""
+        log_y = log_of(y)
+        at = np.where(np.isneginf(log_y), 0.0, log_y)
+        z = (at - self.loc) / self.scale
+        inside = -0.5 * np.square(z) - _LOG_ROOT_2PI - np.log(self.scale) - self._log_mass() - at
+        possible = (y > 0.0) & (y >= self.lower) & (y <= self.upper)
+        return np.where(possible, inside, -np.inf)
+
+    def _within(self, y):
+        return (log_of(np.clip(y, self.lower, self.upper)) - self.loc) / self.scale
+
+    def ppf(self, levels):
+        """Quantiles of each law; levels broadcast against (n, k, m)."""
+        low, high = self._ends()
+        found = scipy.stats.truncnorm.ppf(levels, low, high, loc=self.loc, scale=self.scale)
+        return np.clip(np.exp(found), self.lower, self.upper)
+
+    def upper_mean(self, y):
+        """Mean of the values above y times their probability."""
+        return np.exp(self._log_moment(1.0, self._within(y)))
 
 
 def log_normal_mass(a, b):

@@ -3,11 +3,11 @@
 import numpy as np
 import scipy.special
 
+from ._numeric import quantile_of_each
 from .base import Law
 
 # Terms of the Poisson law beyond so many standard deviations are left out.
 _REACH, _EXTRA = 9.0, 25.0
-_MAX_STEPS = 200
 
 
 class TweedieLaw(Law):
@@ -97,21 +97,7 @@ class TweedieLaw(Law):
 
     def ppf(self, levels):
         """Quantiles of each law; levels broadcast against (n, k, m)."""
-        low = np.zeros(np.broadcast_shapes(np.shape(levels), self.shape))
-        enough = self.cdf(low) >= levels
-        high = np.where(enough, 0.0, self._mean + np.sqrt(self.variance()))
-        for _ in range(_MAX_STEPS):
-            short = self.cdf(high) < levels
-            if not short.any():
-                break
-            high = np.where(short, 2.0 * high, high)
-        for _ in range(_MAX_STEPS):
-            if np.all(high - low <= 1e-14 * high):
-                break
-            middle = 0.5 * (low + high)
-            above = self.cdf(middle) >= levels
-            low, high = np.where(above, low, middle), np.where(above, middle, high)
-        return high
+        return quantile_of_each(self, levels)
 
     def upper_mean(self, y):
         """Mean of the values above y times their probability."""
