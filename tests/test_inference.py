@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from scipy.stats import chi2
+from sklearn.base import clone
 
 from skmoe import MoERegressor
-from skmoe.inference import compare_fits
+from skmoe.inference import bootstrap_lr_test, compare_fits
 
 pytest.importorskip("pandas")
 
@@ -48,3 +49,33 @@ def test_nested_fits_have_the_chi_squared_tail():
 def test_no_fits():
     with pytest.raises(ValueError, match="fits is empty"):
         compare_fits({}, np.zeros((3, 1)), np.zeros(3))
+
+
+def test_one_more_expert_is_tested_by_simulation():
+    """On kinked data the second expert is found; on a line it gains no more than by chance."""
+    X, y, fits = _fits()
+    found = bootstrap_lr_test(fits[1], fits[2], X, y, n_replicates=9, random_state=0)
+    gain = fits[2].log_likelihood(X, y).sum() - fits[1].log_likelihood(X, y).sum()
+    np.testing.assert_allclose(found["statistic"], 2.0 * gain)
+    assert found["p_value"] == 0.1 and found["simulated"].shape == (9,)
+    assert found["simulated"].max() < 0.5 * found["statistic"]
+    line = X[:, 0] + 0.1 * np.random.default_rng(2).normal(size=120)
+    one, two = (MoERegressor(n_experts=k, random_state=0).fit(X, line) for k in (1, 2))
+    assert bootstrap_lr_test(one, two, X, line, n_replicates=9, random_state=0)["p_value"] > 0.1
+
+
+def test_simulated_statistics_are_those_of_refits_by_hand():
+    X, y, fits = _fits()
+    found = bootstrap_lr_test(fits[1], fits[2], X, y, n_replicates=2, random_state=3)
+    seeds = np.random.RandomState(3).randint(np.iinfo(np.int32).max, size=2)
+    for seed, statistic in zip(seeds, found["simulated"], strict=True):
+        rng = np.random.RandomState(seed)
+        drawn = fits[1].predict_dist(X).sample(random_state=rng)
+        totals = [
+            clone(fits[k]).set_params(random_state=rng.randint(2**31 - 1)).fit(X, drawn)
+            for k in (1, 2)
+        ]
+        less, more = (model.log_likelihood(X, drawn).sum() for model in totals)
+        np.testing.assert_allclose(statistic, 2.0 * (more - less))
+    with pytest.raises(ValueError, match="n_replicates=0"):
+        bootstrap_lr_test(fits[1], fits[2], X, y, n_replicates=0)

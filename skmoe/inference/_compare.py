@@ -10,7 +10,8 @@ def compare_fits(fits, X, y, sample_weight=None):
     Each fit is tested against the one before it. The p-value assumes that the smaller of
     the two is nested in the larger, which is not checked, and that both are maximum
     likelihood fits to these rows. It is missing where the numbers of experts differ: the
-    statistic then has no chi-squared law, and the criteria decide.
+    statistic then has no chi-squared law. The criteria decide, or `bootstrap_lr_test`,
+    which simulates that law.
 
     Parameters
     ----------

@@ -12,6 +12,7 @@ from .._outputs import refuse_by_output
 from .._validation import check_weight
 from ._layout import Layout, check_coefficients, penalty_curvature, penalty_slope
 from ._observed import ObservedInformation
+from ._resampling import group_numbers
 
 # Directions with less curvature than this, in units of the largest, are not identified.
 _FLAT = 1e-10
@@ -246,14 +247,14 @@ def standard_errors(
     """
     check_is_fitted(model)
     _check(model, covariance, exposure)
-    number = _expert_number(model, reference)
+    number = expert_number(model, reference)
     check_lengths(X, y)
     gate_X, expert_X, target = _views(model, X, y, exposure)
-    weight = np.asarray(check_weight(sample_weight, np.zeros(len(target))), dtype=np.float64)
+    weight = model._target_weight(target, check_weight(sample_weight, np.zeros(len(target))))
     kept = np.flatnonzero(weight > 0)
     parts, layout = model._parts, Layout(model, number)
     rows = [view.on(view.X[kept]) for view in (gate_X, expert_X)]
-    labels = None if groups is None else _group_numbers(groups, len(weight))[kept]
+    labels = None if groups is None else group_numbers(groups, len(weight))[kept]
     observed = ObservedInformation(parts, *rows, target[kept], weight[kept])
     information, products = observed.matrices(labels)
     slope = observed.score - penalty_slope(parts, weight.sum())
@@ -302,7 +303,7 @@ def _views(model, X, y, exposure):
     return gate_X, expert_X, target
 
 
-def _expert_number(model, reference):
+def expert_number(model, reference):
     names = list(model.expert_names_)
     if isinstance(reference, str) and reference in names:
         return names.index(reference)
@@ -312,12 +313,6 @@ def _expert_number(model, reference):
     raise ValueError(
         f"reference={reference!r} is no expert; valid are 0 to {len(names) - 1}, {names}."
     )
-
-
-def _group_numbers(groups, n_rows):
-    if len(groups) != n_rows:
-        raise ValueError(f"groups has {len(groups)} labels for {n_rows} rows; give one for each.")
-    return pd.factorize(np.asarray(groups), use_na_sentinel=False)[0]
 
 
 def _inverse(bend):

@@ -14,8 +14,8 @@ from ..gates.softmax import SoftmaxGate
 from ..likelihoods import Categorical, Gaussian, GaussianWithNoise, LinkedLikelihood, Mixed
 
 
-def check_coefficients(model, what):
-    """Raise unless a mixture has coefficients whose likelihood has two derivatives.
+def check_linear(model, what):
+    """Raise unless a mixture has coefficients: a softmax gate and linear experts.
 
     Parameters
     ----------
@@ -28,31 +28,41 @@ def check_coefficients(model, what):
         kinds = ", ".join(sorted({type(expert).__name__ for expert in model.experts_}))
         raise TypeError(
             f"{what} needs coefficients, and experts of {kinds} have none; use linear experts "
-            f"(LinearExpert), or look at the model by explain, gate_importance or SHAP."
+            f"(LinearExpert), or look at the model by explain, gate_importance, SHAP, or "
+            f"bootstrap with a statistic."
         )
     if type(parts.gate) is not SoftmaxGate:
         raise TypeError(
             f"{what} needs a gate with coefficients, gate='softmax', not "
             f"{type(parts.gate).__name__}."
         )
+    if isinstance(parts.likelihood, Mixed):
+        raise TypeError(f"{what} needs one likelihood for all experts, not a list of them.")
+
+
+def check_coefficients(model, what):
+    """Raise unless a mixture has coefficients whose likelihood has two derivatives.
+
+    Parameters
+    ----------
+    model : fitted mixture
+    what : str
+        What is asked for, to begin the message with.
+    """
+    check_linear(model, what)
+    parts = model._parts
     law = parts.likelihood
     plain = type(law) in (Gaussian, Categorical) or isinstance(law, LinkedLikelihood)
-    if not plain or isinstance(law, (Mixed, GaussianWithNoise)) or not _smooth(law):
+    if not plain or not getattr(law, "is_smooth", True):
         raise TypeError(
-            f"{what} needs one law with two derivatives for all experts, not "
-            f"{type(law).__name__}; resample rows by skmoe.inference.bootstrap instead."
-            if not isinstance(law, GaussianWithNoise)
-            else f"{what} does not know {type(law).__name__}; use likelihood='gaussian'."
+            f"{what} needs a law with two derivatives, not {type(law).__name__}; use "
+            f"skmoe.inference.bootstrap instead."
         )
     if parts.gate.has_l1 or parts.experts.has_l1:
         raise ValueError(
             f"{what} does not go with l1_ratio: coefficients at zero have no standard error. "
             f"Refit on the chosen columns with l1_ratio=0, on other rows."
         )
-
-
-def _smooth(law):
-    return getattr(law, "is_smooth", True)
 
 
 class Layout:
@@ -90,11 +100,13 @@ class Layout:
             np.kron(np.eye(len(raw)), np.linalg.pinv(own)),
             np.eye(n_theta),
         )
-        halves = 0.5 if isinstance(parts.likelihood, Gaussian) else 1.0
+        halves = np.full(n_theta, 0.5 if isinstance(parts.likelihood, Gaussian) else 1.0)
+        if isinstance(parts.likelihood, GaussianWithNoise):
+            halves[-1] = 1.0  # the share of the noise
         self.reported = scipy.linalg.block_diag(
             np.kron(gate_raw, np.eye(n_experts - 1)),
             np.kron(raw, np.eye(len(own))),
-            halves * np.eye(n_theta),
+            np.diag(halves),
         )
         self._contrasts = gate_contrast, own
         rows = _gate_names(model, reference) + _expert_names(model, classes, n_outputs)
@@ -208,6 +220,8 @@ def _outcomes(law, n_outputs):
 def _law_names(model, n_theta):
     """Names of dispersions in the order of ``flat()``."""
     law = model._parts.likelihood
+    share = [("noise", "all", "", "logit(share)")] if isinstance(law, GaussianWithNoise) else []
+    n_theta -= len(share)
     shared = getattr(law, "shared", False)
     experts = ["all"] if shared else list(model.expert_names_)
     each = n_theta // len(experts)
@@ -219,4 +233,4 @@ def _law_names(model, n_theta):
         kinds = ["dispersion"] if n_kinds == 1 else [f"dispersion {j}" for j in range(n_kinds)]
     outputs = [f"y{j}" if width > 1 else "" for j in range(width)]
     cells = [(output, kind) for kind in kinds for output in outputs]
-    return [("noise", expert, *cell) for expert in experts for cell in cells[:each]]
+    return [("noise", expert, *cell) for expert in experts for cell in cells[:each]] + share
