@@ -1,15 +1,15 @@
 """Fits, steps and predictions on rows that are read block by block."""
 
-import re
 import warnings
-from numbers import Integral
 
 import numpy as np
 from joblib import effective_n_jobs
 from sklearn.base import _fit_context, is_classifier
-from sklearn.utils import check_random_state
+from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import check_is_fitted
 
+from ._blockable import bytes_of, check_parts, check_steps_of_blocks, shares
 from ._blockwise import prepare
 from ._combine import check_combine
 from ._door import Door
@@ -17,7 +17,7 @@ from ._fit import Parts
 from ._joint import fit_joint
 from ._monitor import Monitor
 from ._outputs import resolve_gating
-from ._rows import LocalRows
+from ._rows import MOST_BYTES, LocalRows, ahead
 from ._solving import resolve_solver, seeded
 from ._starts import brief, fit_from_starts, linear_parts, run, start_kinds
 from ._stream import Seen
@@ -25,16 +25,19 @@ from ._survey import Codes, Labels, Numbers, Survey
 from ._sweep import single_blas
 from ._validation import check_top_k, plan_experts
 from .blocks import as_blocks
-from .experts.linear import LinearExpert
-from .gates.softmax import SoftmaxGate
-from .likelihoods.categorical import Categorical
-from .likelihoods.gaussian import Gaussian
-from .solvers import EM, Gradient
 
-# Rows that starts are looked for on, at most and at least.
-_SAMPLE_ROWS, _LEAST_SAMPLE = 20_000, 1000
-_LEAST_ROWS = 256  # of a block
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+# Rows of one call of partial_fit.
+_BATCH_ROWS = 20_000
+# Methods that predict_blocks can call, and whether they look at the target.
+_ANSWERS = {
+    "predict": False,
+    "predict_proba": False,
+    "predict_log_proba": False,
+    "predict_experts": False,
+    "gate_proba": False,
+    "log_likelihood": True,
+    "responsibilities": True,
+}
 
 
 class OutOfCore:
@@ -71,6 +74,90 @@ class OutOfCore:
             read; the message names the cure.
         """
         return self._guarded(self._fit_blocks, blocks, memory_limit)
+
+    def partial_fit_blocks(self, blocks, *, classes=None, memory_limit="1GB"):
+        """Learn from rows that are read block by block, once: `partial_fit` on each.
+
+        Parameters
+        ----------
+        blocks : Blocks, tuple of arrays, callable or iterable
+            As in `fit_blocks`; an iterator that can be read only once will do.
+        classes : array-like of shape (n_classes,), default=None
+            Of a classifier: all labels that will come.
+        memory_limit : int or str, default="1GB"
+            Bytes, or text such as "500MB", that blocks may take.
+
+        Returns
+        -------
+        self : estimator
+            As `partial_fit` leaves it after the last block.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As of `partial_fit`; blocks before the bad one have been learned.
+        """
+        more = {"classes": classes} if is_classifier(self) else {}
+        n_bytes = min(bytes_of(memory_limit) // 8, MOST_BYTES)
+        for parts in ahead(as_blocks(blocks).read(n_bytes)):
+            if parts[1] is None:
+                raise ValueError("blocks has no targets; give (X, y) or (X, y, sample_weight).")
+            for start in range(0, len(parts[1]), _BATCH_ROWS):
+                rows = slice(start, start + _BATCH_ROWS)
+                some = (part if part is None else _safe_indexing(part, rows) for part in parts)
+                self.partial_fit(*some, **more)
+        return self
+
+    def predict_blocks(self, blocks, method="predict", *, out=None, memory_limit="1GB"):
+        """Predict rows that are read block by block.
+
+        Parameters
+        ----------
+        blocks : Blocks, tuple of arrays, array, callable or iterable
+            As in `fit_blocks`, or X alone. Targets and weights are not needed.
+        method : str, default="predict"
+            "predict", "predict_proba", "predict_log_proba", "predict_experts",
+            "gate_proba", or "log_likelihood" and "responsibilities", which need targets.
+        out : array of shape (n_samples, ...), default=None
+            Answers are written to it, such as a `numpy.memmap`.
+        memory_limit : int or str, default="1GB"
+            Bytes, or text such as "500MB", that blocks and answers may take.
+
+        Returns
+        -------
+        iterator of ndarray, or array
+            Answers block by block, made as they are asked for; ``out`` where it is given.
+
+        Raises
+        ------
+        ValueError
+            If the method is another, or ``out`` has another number of rows.
+        """
+        check_is_fitted(self)
+        if method not in _ANSWERS or not hasattr(self, method):
+            known = [name for name in _ANSWERS if hasattr(self, name)]
+            raise ValueError(f"method={method!r} is unknown; use one of {known}.")
+        n_outputs = len(getattr(self, "classes_", ())) or np.size(self._units[0])
+        # Of every row there are a few numbers by expert and output at a time.
+        width = self.n_features_in_ + 4 * self.n_experts_ * (1 + n_outputs)
+        n_bytes = min(bytes_of(memory_limit) // 8, MOST_BYTES) * self.n_features_in_ // width
+        answers = self._answers(as_blocks(blocks), method, n_bytes)
+        if out is None:
+            return answers
+        start = 0
+        for answer in answers:
+            stop = start + len(answer)
+            if stop > len(out):
+                raise ValueError(f"out has {len(out)} rows, and blocks have more.")
+            out[start:stop], start = answer, stop
+        if start < len(out):
+            raise ValueError(f"out has {len(out)} rows, and blocks have {start}.")
+        return out
+
+    def _answers(self, blocks, method, n_bytes):
+        answer = getattr(self, method)
+        for X, y, _ in ahead(blocks.read(n_bytes)):
+            yield answer(X, y) if _ANSWERS[method] else answer(X)
 
     def _fit_blocks(self, blocks, memory_limit):
         gating = resolve_gating(self)
@@ -168,100 +255,3 @@ class OutOfCore:
             if self.class_weight == "balanced":
                 factors = n_rows.sum() / (len(labels) * n_rows)
         return rows.mapped(Codes(self.classes_, factors))
-
-
-def check_parts(estimator, plan, gate, likelihood):
-    """Raise for parts and options that cannot be trained by blocks; names the pair."""
-    linear = isinstance(plan.linear, LinearExpert) and not plan.linear.l1_ratio
-    kind = type(likelihood).__name__
-    wrong = None
-    if plan.growth is not None:
-        wrong = "n_experts", "the number is chosen by fits of many rows in memory", "give it"
-    elif not linear:
-        wrong = "experts", "they need all rows in memory", "use LinearExpert() without l1_ratio"
-    elif type(gate) is not SoftmaxGate or gate.has_l1:
-        wrong = "gate", "it needs all rows in memory", "use 'softmax' without l1_ratio"
-    elif type(likelihood) not in (Gaussian, Categorical):
-        wrong = "likelihood", f"{kind} is not trained by blocks", "use 'gaussian'"
-    for name in ("routing", "load_balance", "gate_features", "expert_features"):
-        if wrong is None and getattr(estimator, name) is not None:
-            wrong = name, "it is for rows in memory", "leave it at None"
-    if wrong is None and not isinstance(estimator.init, str):
-        wrong = "init", "it gives responsibilities of rows in memory", "use a named start"
-    for name, plain in (("gate_per_output", False), ("missing_outputs", "raise")):
-        if wrong is None and getattr(estimator, name, plain) != plain:
-            wrong = name, "it is for rows in memory", f"leave it at {plain!r}"
-    if wrong is not None:
-        name, reason, cure = wrong
-        raise ValueError(
-            f"{name}={getattr(estimator, name)!r} does not go with blocks of rows: {reason}; "
-            f"{cure}, or use fit."
-        )
-
-
-def check_steps_of_blocks(estimator, solver):
-    """Raise for a solver that has no passes by blocks."""
-    plain = type(solver)() if isinstance(solver, (EM, Gradient)) else None
-    options = ("e_step", "temperature", "revive", "polish", "objective")
-    if plain is None or any(
-        getattr(solver, name, None) != getattr(plain, name, None) for name in options
-    ):
-        raise ValueError(
-            f"solver={estimator.solver!r} does not go with blocks of rows; use 'auto', 'em' or "
-            f"'gradient' without moves of experts (or partial_fit_blocks for steps)."
-        )
-    if isinstance(solver, EM) and is_classifier(estimator):
-        raise ValueError(
-            f"solver={estimator.solver!r} does not go with blocks of rows of classes, whose "
-            f"M-step has no closed form; use 'auto' or 'gradient'."
-        )
-
-
-def bytes_of(limit):
-    """A number of bytes from a number, or text such as "500MB" or "2GiB"."""
-    if isinstance(limit, Integral) and not isinstance(limit, bool) and limit > 0:
-        return int(limit)
-    if isinstance(limit, str):
-        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?)?B?\s*", limit.upper())
-        if found and float(found[1]) > 0:
-            return int(float(found[1]) * _UNITS[found[2] or ""])
-    raise ValueError(
-        f"memory_limit={limit!r} must be a positive number of bytes, or text such as '500MB' or "
-        f"'2GiB'."
-    )
-
-
-def shares(limit, first, plan, classify):
-    """Bytes of a block and rows of the sample under a limit of memory.
-
-    Parameters
-    ----------
-    limit : int
-        Bytes in all.
-    first : Block
-    plan : ExpertPlan
-    classify : bool
-
-    Returns
-    -------
-    n_bytes : int
-    most : int
-    """
-    n_columns, n_experts = first.X.shape[1] + 1, plan.n_experts
-    n_outputs = len(np.unique(first.y)) if classify else np.size(first.y) // len(first)
-    # Grams of up to sixteen groups of a pass, and of the iterates that are kept; second
-    # derivatives by all parameters, where they are few.
-    n_grams = n_experts * n_columns**2 * (24 if n_experts * n_columns**2 < 2**19 else 9)
-    n_parameters = n_columns * n_experts * (1 + n_outputs)
-    fixed = 8 * (n_grams + min(8 * n_parameters**2, 2**23))
-    row_bytes = first.X.itemsize * n_columns + 8 * (1 + n_outputs)
-    sample_bytes = 8 * (2 * n_columns + 12 * n_experts * (1 + n_outputs))
-    least = fixed + 8 * _LEAST_ROWS * row_bytes + 4 * _LEAST_SAMPLE * sample_bytes
-    if limit < least:
-        raise ValueError(
-            f"memory_limit={limit} bytes is too little for {n_experts} experts on "
-            f"{n_columns - 1} features; they take {least} at least."
-        )
-    free = limit - fixed
-    most = int(np.clip(free // (4 * sample_bytes), _LEAST_SAMPLE, _SAMPLE_ROWS))
-    return free // 8, most

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 _END = object()
 # Larger blocks make nothing faster.
-_MOST_BYTES = 2**26
+MOST_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class LocalRows(Rows):
     """
 
     def __init__(self, blocks, n_bytes, changes=()):
-        self.blocks, self.n_bytes, self.changes = blocks, min(n_bytes, _MOST_BYTES), changes
+        self.blocks, self.n_bytes, self.changes = blocks, min(n_bytes, MOST_BYTES), changes
         self._n_rows = None
 
     @property

@@ -89,6 +89,7 @@ LAYERS = {
     "_growth": 3,
     "_comparison": 3,
     "_online": 3,
+    "_blockable": 3,
     "_outofcore": 3,
     "_picture": 3,
     "_predict": 3,

@@ -1,12 +1,17 @@
 """Fits by blocks of rows are those of rows in memory."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from conftest import require
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 
 from skmoe import MoEClassifier, MoERegressor
@@ -19,7 +24,7 @@ from skmoe._monitor import Monitor
 from skmoe._rows import LocalRows
 from skmoe._starts import linear_parts, one_expert_variance
 from skmoe._survey import Codes, Moments, Numbers, Survey, hashed
-from skmoe.blocks import ArrayBlocks, Blocks, StreamBlocks, as_blocks
+from skmoe.blocks import ArrayBlocks, Blocks, ParquetBlocks, StreamBlocks, as_blocks
 from skmoe.datasets import make_moe_classification, make_moe_regression
 from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate
@@ -32,7 +37,7 @@ pytestmark = pytest.mark.jit_only
 
 N_ROWS = 6000
 X, Y = make_moe_regression(N_ROWS, 5, n_experts=3, random_state=0)
-LABELS = make_moe_classification(N_ROWS, 5, n_experts=3, n_classes=3, random_state=0)[1]
+XC, LABELS = make_moe_classification(N_ROWS, 5, n_experts=3, n_classes=3, random_state=0)
 WEIGHT = np.random.default_rng(0).integers(0, 3, size=N_ROWS).astype(float)
 
 
@@ -126,9 +131,9 @@ def test_em_has_the_numbers_of_rows_in_memory(accelerate):
 
 @pytest.mark.parametrize("n_classes", [None, 3])
 def test_gradients_have_the_numbers_of_rows_in_memory(n_classes):
-    y = Y[:, None] if n_classes is None else LABELS
-    whole = in_memory(X, y, np.ones(N_ROWS), n_classes)
-    data, sample = by_blocks(X, y, None, n_classes)
+    rows, y = (X, Y[:, None]) if n_classes is None else (XC, LABELS)
+    whole = in_memory(rows, y, np.ones(N_ROWS), n_classes)
+    data, sample = by_blocks(rows, y, None, n_classes)
     parts = started(sample)
     compare(*[fit_joint(some, parts, Monitor(0.0, 15), None) for some in (whole, data)])
 
@@ -207,11 +212,11 @@ def test_a_fit_by_blocks_ends_where_one_in_memory_does():
 def test_classes_end_where_those_in_memory_do(class_weight):
     labels = np.array(list("abc"))[LABELS]
     settings = {"n_experts": 2, "class_weight": class_weight, "tol": 1e-9, "max_iter": 500}
-    model = MoEClassifier(**settings).fit_blocks((X, labels))
-    other = MoEClassifier(**settings).fit(X, labels)
+    model = MoEClassifier(**settings).fit_blocks((XC, labels))
+    other = MoEClassifier(**settings).fit(XC, labels)
     assert model.objective_ == pytest.approx(other.objective_, abs=1e-7)
     assert_array_equal(model.classes_, other.classes_)
-    assert_allclose(model.predict_proba(X), other.predict_proba(X), atol=2e-3)
+    assert_allclose(model.predict_proba(XC), other.predict_proba(XC), atol=2e-3)
 
 
 def test_threads_and_single_precision():
@@ -374,3 +379,180 @@ def test_blocks_without_read_are_told():
     with pytest.raises(NotImplementedError, match="Unfinished has no method 'read'"):
         MoERegressor().fit_blocks(type("Unfinished", (Blocks,), {})())
     assert as_blocks(X).X is X
+
+
+# -- Parquet ----------------------------------------------------------------------------------
+
+
+def write_parquet(folder, frame, n_files=3):
+    """A folder of files, some below others, with several row groups each."""
+    require("pyarrow")
+    for number, rows in enumerate(np.array_split(np.arange(len(frame)), n_files)):
+        below = folder / f"day={number}"
+        below.mkdir(parents=True)
+        frame.iloc[rows].to_parquet(below / "part.parquet", index=False, row_group_size=700)
+    return folder
+
+
+def table(X=X):
+    return pd.DataFrame(X, columns=list("abcde")).assign(
+        y=Y, w=WEIGHT, label=np.array(list("uvw"))[LABELS]
+    )
+
+
+def test_parquet_gives_the_same_fit(tmp_path):
+    folder = write_parquet(tmp_path / "rows", table())
+    rows = ParquetBlocks(folder, "y", features=list("abcde"), sample_weight="w")
+    settings = {"n_experts": 3, "max_iter": 40, "random_state": 0}
+    model = MoERegressor(**settings).fit_blocks(rows, memory_limit="20MB")
+    other = MoERegressor(**settings).fit_blocks((X, Y, WEIGHT))
+    assert model.objective_ == pytest.approx(other.objective_, abs=1e-11)
+    assert model.feature_names_in_.tolist() == list("abcde")
+    found = np.concatenate(list(model.predict_blocks(rows)))
+    assert_allclose(found, other.predict(X), atol=1e-8 * Y.std())
+
+
+def test_parquet_of_classes_and_of_several_targets(tmp_path):
+    frame = table(XC).astype(dict.fromkeys("abcde", np.float32)).assign(z=Y**2)
+    folder = write_parquet(tmp_path / "rows", frame)
+    rows = ParquetBlocks(folder, "label", features=list("abcde"))
+    model = MoEClassifier(n_experts=2, random_state=0).fit_blocks(rows)
+    assert model.classes_.tolist() == list("uvw")
+    X32 = frame[list("abcde")]
+    assert model.score(X32, frame["label"]) > 0.6
+    rows = ParquetBlocks(folder, ["y", "z"], features=list("abcde"))
+    assert MoERegressor(n_experts=2, max_iter=30).fit_blocks(rows).predict(X32).shape == (6000, 2)
+
+
+def test_bad_parquet_is_told(tmp_path):
+    folder = write_parquet(tmp_path / "rows", table().assign(y=np.where(Y > 9, np.nan, Y)))
+    with pytest.raises(ValueError, match=r"columns \['label'\] of .*day=0"):
+        MoERegressor().fit_blocks(ParquetBlocks(folder, "y"))
+    with pytest.raises(ValueError, match=r"no columns \['z'\]"):
+        ParquetBlocks(folder, "z")
+    with pytest.raises(ValueError, match="no Parquet file"):
+        ParquetBlocks(tmp_path / "nothing", "y")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no Parquet file"):
+        ParquetBlocks(tmp_path / "empty", "y")
+
+
+def test_parquet_without_pyarrow_names_the_cure(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    (tmp_path / "a.parquet").write_bytes(b"")
+    with pytest.raises(ImportError, match=r"pip install skmoe\[parquet\]"):
+        ParquetBlocks(tmp_path, "y")
+
+
+# -- prediction and steps -----------------------------------------------------------------------
+
+
+def test_predictions_by_blocks_are_those_of_rows_in_memory(tmp_path):
+    model = MoERegressor(n_experts=3, max_iter=30).fit_blocks((X, Y))
+    parts = model.predict_blocks(cut(X, Y))
+    assert [len(part) for part in parts] == [1000, 1, 2500, 99, 2400]
+    # Rounding depends on how many rows are multiplied at a time.
+    close = {"rtol": 1e-12, "atol": 1e-12}
+    out = np.lib.format.open_memmap(tmp_path / "out.npy", "w+", float, (N_ROWS,))
+    assert model.predict_blocks(X, out=out, memory_limit="100KB") is out
+    assert_allclose(out, model.predict(X), **close)
+    for method in ("gate_proba", "predict_experts"):
+        found = np.concatenate(list(model.predict_blocks(X, method, memory_limit="100KB")))
+        assert_allclose(found, getattr(model, method)(X), **close)
+    for method in ("log_likelihood", "responsibilities"):
+        found = np.concatenate(list(model.predict_blocks(cut(X, Y), method)))
+        assert_allclose(found, getattr(model, method)(X, Y), **close)
+
+
+def test_predictions_of_classes_by_blocks():
+    labels = np.array(list("abc"))[LABELS]
+    model = MoEClassifier(n_experts=2, max_iter=30).fit_blocks((XC, labels))
+    assert_array_equal(np.concatenate(list(model.predict_blocks(cut(XC)))), model.predict(XC))
+    proba = np.concatenate(list(model.predict_blocks(cut(XC), "predict_proba")))
+    assert_allclose(proba, model.predict_proba(XC), rtol=1e-12)
+
+
+def test_bad_predictions_by_blocks_are_told():
+    model = MoERegressor(n_experts=2).fit_blocks((X[:300], Y[:300]))
+    for method in ("predict_proba", "score", "fit"):
+        with pytest.raises(ValueError, match=f"method='{method}' is unknown"):
+            model.predict_blocks(X, method)
+    for length in (10, 7000):
+        with pytest.raises(ValueError, match=f"out has {length} rows"):
+            model.predict_blocks(X, out=np.empty(length))
+    with pytest.raises(NotFittedError):
+        MoERegressor().predict_blocks(X)
+
+
+def test_steps_by_blocks_are_calls_of_partial_fit():
+    model = MoERegressor(n_experts=3, random_state=0).partial_fit_blocks(cut(X, Y)())
+    other = MoERegressor(n_experts=3, random_state=0)
+    for part, target in cut(X, Y)():
+        other.partial_fit(part, target)
+    assert_array_equal(model.predict(X), other.predict(X))
+    labels = np.array(list("abc"))[LABELS]
+    steps = MoEClassifier(n_experts=2, random_state=0)
+    steps.partial_fit_blocks((XC, labels), classes=list("abc"), memory_limit="1MB")
+    assert steps.score(XC, labels) > 0.6
+    with pytest.raises(ValueError, match="no targets"):
+        MoERegressor().partial_fit_blocks(X)
+
+
+# -- memory -------------------------------------------------------------------------------------
+
+PEAK = """
+import sys, threading
+import numpy as np
+from skmoe import MoERegressor
+from skmoe.datasets import make_moe_regression
+
+X, y = (np.load(f"{sys.argv[1]}/{name}.npy", mmap_mode="r") for name in "Xy")
+settings = {"n_experts": 4, "max_iter": 8, "tol": 0.0}
+
+def resident():
+    # Memory that is not a copy of a file.
+    line = next(one for one in open("/proc/self/status") if one.startswith("RssAnon"))
+    return int(line.split()[1]) * 1024
+
+import warnings
+warnings.simplefilter("ignore")
+MoERegressor(**settings).fit_blocks((X[:5000], y[:5000]))  # compiles
+before = peak = resident()
+done = threading.Event()
+
+def watch():
+    global peak
+    while not done.wait(0.002):
+        peak = max(peak, resident())
+
+watcher = threading.Thread(target=watch)
+watcher.start()
+model = MoERegressor(**settings).fit_blocks((X, y), memory_limit=int(sys.argv[2]))
+out = np.lib.format.open_memmap(f"{sys.argv[1]}/out.npy", "w+", float, y.shape)
+model.predict_blocks(X, out=out, memory_limit=int(sys.argv[2]))
+done.set()
+watcher.join()
+print(peak - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+@pytest.mark.parametrize("limit", [40_000_000, 120_000_000])
+def test_memory_stays_below_the_limit(tmp_path, limit):
+    n_rows = 1_000_000
+    rng = np.random.default_rng(0)
+    rows = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float64, (n_rows, 20))
+    target = np.lib.format.open_memmap(tmp_path / "y.npy", "w+", np.float64, (n_rows,))
+    for start in range(0, n_rows, 100_000):
+        block = rng.normal(size=(100_000, 20))
+        rows[start : start + 100_000] = block
+        noise = 0.1 * rng.normal(size=100_000)
+        target[start : start + 100_000] = np.abs(block[:, 0]) + block[:, 1] + noise
+    rows.flush()
+    target.flush()
+    assert rows.nbytes > limit
+    code = [sys.executable, "-c", PEAK, str(tmp_path), str(limit)]
+    found = subprocess.run(code, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert 0 < int(found.stdout) < limit
