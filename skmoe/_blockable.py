@@ -13,7 +13,7 @@ from .likelihoods.gaussian import Gaussian
 from .solvers import EM, Gradient
 
 # Rows that starts are looked for on, at most and at least.
-_SAMPLE_ROWS, _LEAST_SAMPLE = 20_000, 1000
+SAMPLE_ROWS, _LEAST_SAMPLE = 20_000, 1000
 _LEAST_ROWS = 256  # of a block
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 
@@ -43,7 +43,7 @@ def check_parts(estimator, plan, gate, likelihood):
         name, reason, cure = wrong
         raise ValueError(
             f"{name}={getattr(estimator, name)!r} does not go with blocks of rows: {reason}; "
-            f"{cure}, or use fit."
+            f"{cure}, or fit rows in memory."
         )
 
 
@@ -111,5 +111,5 @@ def shares(limit, first, plan, classify):
             f"{n_columns - 1} features; they take {least} at least."
         )
     free = limit - fixed
-    most = int(np.clip(free // (4 * sample_bytes), _LEAST_SAMPLE, _SAMPLE_ROWS))
+    most = int(np.clip(free // (4 * sample_bytes), _LEAST_SAMPLE, SAMPLE_ROWS))
     return free // 8, most

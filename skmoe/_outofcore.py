@@ -1,6 +1,7 @@
 """Fits, steps and predictions on rows that are read block by block."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -73,7 +74,8 @@ class OutOfCore:
             Before any training, where parts cannot be trained by blocks or rows cannot be
             read; the message names the cure.
         """
-        return self._guarded(self._fit_blocks, blocks, memory_limit)
+        open_rows = partial(self._open, blocks, memory_limit)
+        return self._guarded(self._fit_blocks, open_rows)
 
     def partial_fit_blocks(self, blocks, *, classes=None, memory_limit="1GB"):
         """Learn from rows that are read block by block, once: `partial_fit` on each.
@@ -159,7 +161,8 @@ class OutOfCore:
         for X, y, _ in ahead(blocks.read(n_bytes)):
             yield answer(X, y) if _ANSWERS[method] else answer(X)
 
-    def _fit_blocks(self, blocks, memory_limit):
+    def _fit_blocks(self, open_rows):
+        """Fit; ``open_rows(plan)`` gives the rows, and how many of them make a sample."""
         gating = resolve_gating(self)
         gate = gating.gate
         plan = plan_experts(self.experts, self.n_experts, is_classifier(self), gate)
@@ -172,7 +175,7 @@ class OutOfCore:
         rng = check_random_state(self.random_state)
         solver = seeded(solver, rng)
         seed = int(rng.randint(2**31 - 1))
-        rows, most = self._open(blocks, bytes_of(memory_limit), plan)
+        rows, most = open_rows(plan)
         rows = self._encoded(rows)
         facts = rows.sum(Survey(most, seed))
         if facts.n_rows < plan.n_experts:
@@ -213,8 +216,9 @@ class OutOfCore:
             result = fit_from_starts(sample, make_parts, *how)
         return Parts(result.gate, result.experts, result.likelihood)
 
-    def _open(self, blocks, limit, plan):
+    def _open(self, blocks, memory_limit, plan):
         """The rows of blocks, and how many of them make a sample."""
+        limit = bytes_of(memory_limit)
         blocks = as_blocks(blocks)
         if blocks.once:
             raise ValueError(
@@ -224,12 +228,16 @@ class OutOfCore:
             )
         first = LocalRows(blocks, 2**18).first
         n_bytes, most = shares(limit, first, plan, is_classifier(self))
+        self._note_columns(first)
+        return LocalRows(blocks, n_bytes), most
+
+    def _note_columns(self, first):
+        """Publish what a block tells of the columns."""
         vars(self).pop("feature_names_in_", None)
         self.n_features_in_ = first.X.shape[1]
         if first.names is not None:
             self.feature_names_in_ = np.asarray(first.names, dtype=object)
         self._many_outputs = first.several
-        return LocalRows(blocks, n_bytes), most
 
     def _encoded(self, rows):
         """Rows with targets in terms of the parts."""

@@ -1,6 +1,8 @@
 """Fits of single experts, by their responsibilities, in this process or in others."""
 
 from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -65,6 +67,19 @@ class Failure(NamedTuple):
     cause: BaseException | None
 
 
+_RUNNER = ContextVar("runner", default=None)
+
+
+@contextmanager
+def jobs_run_by(runner):
+    """Within, tasks are run by ``runner(tasks) -> results of `attempt```, in order."""
+    token = _RUNNER.set(runner)
+    try:
+        yield
+    finally:
+        _RUNNER.reset(token)
+
+
 def run_jobs(n_jobs, tasks, *, go_on=False):
     """Run `_work` on every task, in order.
 
@@ -83,12 +98,15 @@ def run_jobs(n_jobs, tasks, *, go_on=False):
     -------
     results : list of (fitted estimator or None, pred of shape (n_test, P) or None)
     """
-    if effective_n_jobs(n_jobs) == 1 or len(tasks) == 1:
-        run = _attempt if go_on else _work
+    elsewhere = _RUNNER.get()
+    if elsewhere is not None:
+        results = elsewhere(tasks)
+    elif effective_n_jobs(n_jobs) == 1 or len(tasks) == 1:
+        run = attempt if go_on else _work
         results = [run(*task) for task in tasks]
     else:
         try:
-            results = Parallel(n_jobs=n_jobs)(delayed(_attempt)(*task) for task in tasks)
+            results = Parallel(n_jobs=n_jobs)(delayed(attempt)(*task) for task in tasks)
         except BrokenExecutor:
             results = [_alone(n_jobs, task) for task in tasks]
     for result in results:
@@ -97,7 +115,8 @@ def run_jobs(n_jobs, tasks, *, go_on=False):
     return results
 
 
-def _attempt(*task):
+def attempt(*task):
+    """Do one task; a `Failure` in the place of its error."""
     try:
         return _work(*task)
     except Exception as error:  # judged, with its cause, where the results arrive
@@ -107,7 +126,7 @@ def _attempt(*task):
 def _alone(n_jobs, task):
     """Run one task in another process that runs nothing else."""
     try:
-        return Parallel(n_jobs=n_jobs)([delayed(_attempt)(*task)])[0]
+        return Parallel(n_jobs=n_jobs)([delayed(attempt)(*task)])[0]
     except BrokenExecutor as error:
         died = RuntimeError(
             f"{task[0].slot.who} failed in fit: the process that fitted it died, "
