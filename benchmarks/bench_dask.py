@@ -5,10 +5,11 @@ workers are CPU seconds of all of them together.
 """
 
 import argparse
+import logging
 import os
 import time
 
-import common
+import common  # noqa: F401 (sets the number of BLAS threads before NumPy is imported)
 import dask.array as da
 import numpy as np
 from bench_out_of_core import chunks
@@ -51,6 +52,11 @@ def timed(sweep, parts, client=None):
     return wall, cpu() - before, sums.loglik
 
 
+def only_warnings(dask_worker=None):
+    """No lines about the life of workers."""
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000)
@@ -59,6 +65,7 @@ def main():
     parser.add_argument("--chunk", type=int, default=125_000)
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
+    only_warnings()
     made = list(chunks(args.rows, args.columns, args.experts))
     X, y = (np.concatenate([part[i] for part in made]) for i in (1, 2))
     few = slice(0, 20_000)
@@ -96,5 +103,4 @@ def main():
 
 
 if __name__ == "__main__":
-    common  # sets the number of BLAS threads before NumPy is imported
     main()

@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import common
@@ -135,7 +136,8 @@ def pass_in_memory(blocks, model, args, whole):
     sweeper = Sweeper(data)
     sweeper(model._parts, grams=True)
     for grams in (True, False):
-        times = [common.clocks(lambda: sweeper(model._parts, grams=grams))[:2] for _ in range(5)]
+        one = partial(sweeper, model._parts, grams=grams)
+        times = [common.clocks(one)[:2] for _ in range(5)]
         cpu, wall = np.median(times, axis=0) * (args.rows / len(y))
         report(f"in memory, grams {grams}", cpu=cpu, wall=wall)
 
