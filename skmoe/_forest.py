@@ -54,15 +54,21 @@ class Forest:
         P.
     n_features : int
         d.
+
+    Attributes
+    ----------
+    rate : float
+        Which the newest tree was multiplied by.
     """
 
     def __init__(self, n_outputs, n_features):
-        self.n_outputs, self.n_features = n_outputs, n_features
+        self.n_outputs, self.n_features, self.rate = n_outputs, n_features, 1.0
         self._trees, self._flat, self.n_rounds = [], None, 0
 
     def add(self, tree, output, rate, scores, codes):
         """Take a tree in, and add it to scores (P, n) of rows with codes (d, n)."""
         nodes, values, gains, masks = tree
+        self.rate = rate
         values = rate * values
         self._trees.append((self.n_rounds, output, nodes, values, gains, masks))
         self._flat = None
@@ -89,10 +95,12 @@ class Forest:
             )
         return scores
 
-    def importance(self):
-        """Gains (d,) of the splits, by feature."""
+    def importance(self, outputs=None):
+        """Gains (d,) of the splits, by feature; of the trees of some outputs, or of all."""
         total = np.zeros(self.n_features)
-        for _, _, nodes, _, gains, _ in self._trees:
+        for _, output, nodes, _, gains, _ in self._trees:
+            if outputs is not None and output not in outputs:
+                continue
             inner = nodes[:, FEATURE] >= 0
             total += np.bincount(nodes[inner, FEATURE], gains[inner], self.n_features)
         return total

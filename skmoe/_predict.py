@@ -201,6 +201,9 @@ class MixturePredictions:
             _warn_of(errors)
             return tuple(mixture)
         if top_k is None:
+            same = same_columns(self._gate_columns, self._expert_columns)
+            if same and hasattr(experts, "with_gate"):
+                return *experts.with_gate(self._parts.gate, self._expert_rows(X)), None
             return self._log_gate(X), experts.predict(self._expert_rows(X)), None
         gate_X = self._gate_rows(X)
         indices, log_weights = route_rows(self._parts.gate, gate_X, top_k, self.routing_bias_)

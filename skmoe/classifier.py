@@ -46,8 +46,9 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         columns. These two train templates of LogisticRegression and MLPClassifier in this
         way, too. "pool": a gate over experts that are each trained once, on all rows.
         "stages": experts alone on the groups of ``init``, the gate alone, then jointly.
-        Options are on the objects `skmoe.solvers.EM`, `Gradient`, `Minibatch`, `Pool` and
-        `Stages`.
+        "boosting": gradients in function space, for `skmoe.experts.AdditiveExpert`, whose
+        "auto" it is. Options are on the objects `skmoe.solvers.EM`, `Gradient`,
+        `Minibatch`, `Pool`, `Stages` and `Boosting`.
     gate_features, expert_features : column selector, default=None
         As in `MoERegressor`.
     top_k : int, default=None

@@ -67,8 +67,9 @@ class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, B
         columns. These two train templates of LinearRegression, Ridge and MLPRegressor in this
         way, too. "pool": a gate over experts that are each trained once, on all rows.
         "stages": experts alone on the groups of ``init``, the gate alone, then jointly.
-        Options are on the objects `skmoe.solvers.EM`, `Gradient`, `Minibatch`, `Pool` and
-        `Stages`.
+        "boosting": gradients in function space, for `skmoe.experts.AdditiveExpert`, whose
+        "auto" it is. Options are on the objects `skmoe.solvers.EM`, `Gradient`,
+        `Minibatch`, `Pool`, `Stages` and `Boosting`.
     gate_features, expert_features : column selector, default=None
         Columns that the gate or the experts see: a name, an index, a list of them, a
         slice, a boolean mask or a callable of X. By default all; of a DataFrame, linear
@@ -165,7 +166,9 @@ class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, B
     history_ : dict
         Lists ``objective``, ``seconds``, ``passes`` and ``load`` by iteration. With
         ``routing`` also ``rows_fitted`` and ``rows_predicted`` (pairs of a row and an
-        expert, over all folds), and ``renewed``, where candidate sets were chosen anew.
+        expert, over all folds), and ``renewed``, where candidate sets were chosen anew. Of
+        `skmoe.experts.AdditiveExpert` also ``held_out``, the log-likelihood of held-out rows
+        by round, and ``base_error``, the cross-validated loss of the base by round.
     cross_fit_ : int or None
         Number of folds used in training.
     n_features_in_ : int

@@ -41,7 +41,8 @@ def fit_ground(data, law, template, classes, seed):
     ground = Ground(binner, constant)
     base = np.repeat(constant[:, None], codes.shape[1], axis=1)
     if isinstance(template.base, str):
-        limits = _MAX_LEAVES, law.base_curvature, 1.0
+        # A leaf stands for as many rows, also where only a share of them is drawn.
+        limits = _MAX_LEAVES, law.base_curvature * template.subsample, 1.0
         grower = TreeGrower(codes, binner.n_bins, binner.categorical, *limits)
         n_rounds, oof, errors = _cross_validated(data, law, grower, template)
         ground.forest, base = _boosted(law, grower, data.weight, n_rounds, template, seed)

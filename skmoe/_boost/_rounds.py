@@ -14,6 +14,7 @@ from ..experts._slots import make_slots
 from ..experts.additive import AdditiveExperts
 from ..gates.additive import normalised
 from ._base import drawn
+from ._record import Record
 
 # Curvature of a gating logit of a row, g (1 - g), at an even chance of few experts.
 _GATE_CURVATURE = 0.1
@@ -86,6 +87,8 @@ class State:
         self.logits = np.zeros((len(names), len(weight)))
         self._climb_ladder()
         self.n_rounds = 0
+        self.experts.record = Record(self.gate)
+        self._note()
 
     @property
     def n_experts(self):
@@ -157,6 +160,10 @@ class State:
         self.gate.forest.close_round()
         self.n_rounds += 1
         self.evaluate()
+        self._note()
+
+    def _note(self):
+        self.experts.record.note(self.gate, self.experts, self.likelihood)
 
     def _correct(self, joint, chosen):
         law, rate = self.rows.law, self.template.rate

@@ -132,6 +132,8 @@ class AdditiveExperts:
         Trees of all corrections; output k S + s is score s of expert k.
     learned : list of (round, int, slot, fitted estimator, output, rate)
         Corrections by other learners, with the number of the score they add to.
+    record : Record or None
+        What else changed from round to round.
     """
 
     def __init__(self, names, ground, n_scores, n_classes=None):
@@ -139,7 +141,7 @@ class AdditiveExperts:
         self.n_scores, self.n_classes = n_scores, n_classes
         self.slant = np.ones(len(self.names))
         self.forest = Forest(len(self.names) * n_scores, len(ground.bins[0]))
-        self.learned = []
+        self.learned, self.record = [], None
 
     @property
     def n_experts(self):
@@ -167,17 +169,41 @@ class AdditiveExperts:
         """
         if rows is not None:
             return [self.predict(_safe_indexing(X, some))[:, k] for k, some in enumerate(rows)]
-        codes, base = self.ground.see(X)
+        return self.of_seen(X, *self.ground.see(X), last)
+
+    def with_gate(self, gate, X):
+        """What gate and experts say of the same rows: log_gate (n, K), pred (n, K, P)."""
+        if gate.ground is not self.ground:
+            return gate.log_proba(X), self.predict(X)
+        seen = self.ground.see(X)
+        return gate.of_seen(X, *seen), self.of_seen(X, *seen)
+
+    def of_seen(self, X, codes, base, last=None):
+        """`predict` of rows that the ground has seen: codes (d, n), base (S, n)."""
         scores = self.forest.add_to(self.begin(base), codes, last=last)
-        table = self.ground.table(X, base) if self.learned else None
-        for number, which, slot, fitted, output, rate in self.learned:
-            if last is None or number < last:
-                scores[which] += rate * output(slot.who, fitted, table)[:, 0]
+        if self.learned:
+            self.add_learned(scores, self.ground.table(X, base), 0, last)
         return self.as_pred(scores)
+
+    def add_learned(self, scores, table, first, last=None):
+        """Add what other learners than trees say in some rounds to scores (K S, n)."""
+        for number, which, slot, fitted, output, rate in self.learned:
+            if first <= number and (last is None or number < last):
+                scores[which] += rate * output(slot.who, fitted, table)[:, 0]
 
     def as_pred(self, scores):
         """Predictions (n, K, P) from scores (K S, n)."""
         return as_pred(scores.reshape(self.n_experts, self.n_scores, -1), self.n_classes)
+
+    def gains(self):
+        """Gains (d + S,) of the corrections, by name of the expert; NaN of other learners."""
+        found = {}
+        for number, name in enumerate(self.names):
+            outputs = range(number * self.n_scores, (number + 1) * self.n_scores)
+            other = any(which in outputs for _, which, *_ in self.learned)
+            gains = self.forest.importance(outputs)
+            found[name] = np.full(len(gains), np.nan) if other else gains
+        return found
 
     def penalty(self):
         """Nothing is penalised in function space: 0."""
@@ -202,6 +228,12 @@ class AdditiveComponent:
         self.experts, self.number = experts, number
         if classes is not None:
             self.classes_ = classes
+
+    @property
+    def feature_importances_(self):
+        """Share (d + S,) of each column in the gains of the corrections, the base's last."""
+        gains = self.experts.gains()[self.experts.names[self.number]]
+        return gains / (gains.sum() or 1.0)
 
     def predict(self, X):
         """Mean of the target (n,), or the most probable class.

@@ -64,6 +64,7 @@ class AdditiveGate(BaseEstimator):
         spread = share @ np.where(known, np.square(table - fresh.mean_), 0.0) / mass
         fresh.spread_ = np.where(spread > 0, np.sqrt(spread), 1.0)
         fresh.coef_ = np.zeros((1 + table.shape[1], n_experts))
+        fresh.gains_ = np.zeros(table.shape[1])
         fresh.forest = Forest(n_experts, len(ground.bins[0]))
         return fresh
 
@@ -91,10 +92,16 @@ class AdditiveGate(BaseEstimator):
         -------
         ndarray of shape (n, K)
         """
-        codes, base = self.ground.see(X)
-        table = self.numbers(X, base if self.ground.has_base else None)
-        logits = np.ascontiguousarray((self.design(table) @ self.coef_).T)
+        return self.of_seen(X, *self.ground.see(X), last)
+
+    def of_seen(self, X, codes, base, last=None):
+        """`log_proba` of rows that the gate's ground has seen: codes (d, n), base (S, n)."""
+        logits = np.ascontiguousarray((self.seen_design(X, base) @ self.coef_).T)
         return normalised(self.forest.add_to(logits, codes, last=last))
+
+    def seen_design(self, X, base):
+        """Columns (n, 1 + q) of the linear part, of rows that the gate's ground has seen."""
+        return self.design(self.numbers(X, base if self.ground.has_base else None))
 
     def fit(self, X, resp, sample_weight=None):
         """Refuse: this gate is trained together with additive experts."""
@@ -128,8 +135,18 @@ class AdditiveGate(BaseEstimator):
         gradient[1:] -= self.alpha * total * self.coef_[1:]
         tall = gradient / factor[:, None] if isinstance(factor, np.ndarray) else None
         move = cho_solve(factor, gradient) if tall is None else tall
+        self.gains_ = self.gains_ + np.sum(gradient[1:] * move[1:], axis=1)
         self.coef_ = self.coef_ + move
         return design @ move
+
+    def importance(self):
+        """What columns (d + S,), the base last, have added to the log-likelihood.
+
+        A quadratic estimate, of trees and slopes together.
+        """
+        total = self.forest.rate * (1.0 - 0.5 * self.forest.rate) * self.forest.importance()
+        total[~self.ground.bins[1]] += 0.5 * np.maximum(self.gains_, 0.0)
+        return total
 
 
 def normalised(logits):
