@@ -16,6 +16,8 @@ FEATURE, THRESHOLD, MISSING_LEFT, LEFT, RIGHT, MASK = range(6)
 # Categories are ordered by their gradient over this much more than their curvature.
 _SMOOTH = 10.0
 _LEAST = 1e-12
+# Rows whose codes stay in cache while all trees are added up.
+_BLOCK = 2048
 
 
 @kernel
@@ -46,6 +48,9 @@ def _scan(sums, order, n_used, totals, least, l2, missing_apart, best):
     for position in range(n_used):
         g += sums[order[position], 0]
         h += sums[order[position], 1]
+        # An empty bin cuts where the one before it did.
+        if sums[order[position], 1] <= 1e-12 * h_all:
+            continue
         for side in range(2 if h_miss > _LEAST else 1):
             g_left, h_left = g + side * g_miss, h + side * h_miss
             h_right = h_all - h_left
@@ -184,9 +189,11 @@ def grow_tree(codes, n_bins, categorical, rows, slopes, limits, nodes, values, g
         mine, rest = hists[slot_of[small]], hists[slot_of[other]]
         _fill(codes, rows, slopes, spans[small, 0], spans[small, 1], mine)
         for feature in range(len(mine)):
-            for c in range(256):
+            for c in range(n_bins[feature]):
                 rest[feature, c, 0] -= mine[feature, c, 0]
                 rest[feature, c, 1] -= mine[feature, c, 1]
+            rest[feature, MISSING, 0] -= mine[feature, MISSING, 0]
+            rest[feature, MISSING, 1] -= mine[feature, MISSING, 1]
         for j in (left, right):
             nodes[j, :] = -1
             totals[j, :] = 0.0
@@ -218,12 +225,16 @@ def add_trees(codes, starts, outputs, nodes, values, masks, out):
     masks : ndarray of shape (M, 256) of uint8
     out : ndarray of shape (P, n)
     """
-    for tree in range(len(outputs)):
-        own, leaf = nodes[starts[tree] : starts[tree + 1]], values[starts[tree] :]
-        target = out[outputs[tree]]
-        for i in range(codes.shape[1]):
-            j = 0
-            while own[j, FEATURE] >= 0:
-                node = own[j]
-                j = node[LEFT] if _goes_left(codes[node[FEATURE], i], node, masks) else node[RIGHT]
-            target[i] += leaf[j]
+    n_rows = codes.shape[1]
+    for first in range(0, n_rows, _BLOCK):
+        last = min(first + _BLOCK, n_rows)
+        for tree in range(len(outputs)):
+            own, leaf = nodes[starts[tree] : starts[tree + 1]], values[starts[tree] :]
+            target = out[outputs[tree]]
+            for i in range(first, last):
+                j = 0
+                while own[j, FEATURE] >= 0:
+                    node = own[j]
+                    left = _goes_left(codes[node[FEATURE], i], node, masks)
+                    j = node[LEFT] if left else node[RIGHT]
+                target[i] += leaf[j]
