@@ -326,7 +326,7 @@ class BaseMoE(
     def _limits(self):
         """What ends a fit too early, for a warning."""
         if isinstance(self.gate_, AdditiveGate):
-            return f"max_rounds={self.experts.max_rounds} of AdditiveExpert"
+            return "max_rounds of AdditiveExpert"
         n_epochs = getattr(self.solver_, "n_epochs", None)
         return "max_iter" if n_epochs is None else f"n_epochs={n_epochs} of the solver"
 

@@ -4,20 +4,24 @@ import copy
 from dataclasses import replace
 
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_regressor
 from sklearn.frozen import FrozenEstimator
 
 from ._em import require
 from ._stages import STAGES
 from ._validation import SOLVERS, resolve_part
 from .experts._adopted import adopted
+from .experts.additive import AdditiveExpert
 from .solvers import EM, Boosting, Gradient, Minibatch, Pool, Stages
 
 _LARGEST_SEED = np.iinfo(np.int32).max
 
 
 def adopt_experts(value, plan):
-    """The plan; with built-in experts where gradients are to train a template they can be.
+    """The plan; with experts of skmoe where gradients are to train a template they can be.
+
+    `Boosting` trains any regressor as the learner of an `AdditiveExpert`, the gradient solvers
+    those that have a built-in twin.
 
     Parameters
     ----------
@@ -31,7 +35,12 @@ def adopt_experts(value, plan):
     """
     gradients = isinstance(value, (Gradient, Minibatch)) or value in ("gradient", "minibatch")
     first = plan.templates[0] if plan.templates else None
-    if plan.additive or not gradients or any(template is not first for template in plan.templates):
+    alike = first is not None and all(template is first for template in plan.templates)
+    if not alike or plan.additive:
+        return plan
+    if (value == "boosting" or isinstance(value, Boosting)) and is_regressor(first):
+        return replace(plan, templates=[AdditiveExpert(first)] * len(plan.templates))
+    if not gradients:
         return plan
     own = adopted(first)
     if own is None:
@@ -154,8 +163,8 @@ def _check_boosting(value, solver, plan):
         )
     if isinstance(solver, Boosting) and not plan.additive:
         raise ValueError(
-            f"solver={value!r} trains AdditiveExpert experts; use AdditiveExpert(learner=...), or "
-            f"another solver."
+            f"solver={value!r} trains AdditiveExpert experts, all from one template; use "
+            f"AdditiveExpert(learner=...), or another solver."
         )
 
 

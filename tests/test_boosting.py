@@ -204,6 +204,17 @@ def test_other_learners_and_bases():
     assert np.isfinite(model.log_likelihood(X, Y)).all()
 
 
+def test_any_regressor_is_a_learner():
+    tree = DecisionTreeRegressor(max_depth=2, random_state=0)
+    settings = {"n_experts": 2, "solver": Boosting(patience=1), "random_state": 0}
+    one = MoERegressor(tree, **settings).fit(X, Y)
+    other = MoERegressor(AdditiveExpert(tree), **settings).fit(X, Y)
+    np.testing.assert_array_equal(one.predict(X), other.predict(X))
+    assert one.n_iter_ == other.n_iter_
+    with pytest.raises(ValueError, match="AdditiveExpert"):
+        MoEClassifier(LogisticRegression(), solver="boosting").fit(X, X[:, 0] > 0)
+
+
 def test_pickling_and_routing():
     model = small().set_params(top_k=2).fit(X, Y)
     again = pickle.loads(pickle.dumps(model))

@@ -18,6 +18,8 @@ from ._rounds import Rows, State
 class Boosting(BaseEstimator):
     """Joint functional gradient ascent, for `skmoe.experts.AdditiveExpert`.
 
+    Another regressor as the template of experts becomes the learner of one.
+
     First the shared base is trained, with predictions out of fold. Then every round takes a
     small step of all parts from the same responsibilities: a learner more for each expert, a
     step of the scales, and for the gate a step of its slopes and a tree for each expert. The

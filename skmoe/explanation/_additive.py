@@ -39,7 +39,7 @@ def additive_importance(model):
     >>> from skmoe.explanation import additive_importance
     >>> X = np.random.default_rng(0).uniform(-1, 1, size=(300, 2))
     >>> y = np.abs(X[:, 0])
-    >>> model = MoERegressor(AdditiveExpert(max_rounds=10), n_experts=2, random_state=0)
+    >>> model = MoERegressor(AdditiveExpert(), n_experts=2, random_state=0)
     >>> table = additive_importance(model.fit(X, y))
     >>> table.index.tolist(), table.columns.tolist()
     (['x0', 'x1', 'base score'], ['base', 'expert_0', 'expert_1', 'gate'])
