@@ -28,6 +28,7 @@ DASK = ["dask[array,dataframe,distributed]>=2024.3"]
 PARQUET = ["pyarrow>=14"]
 EXPLAIN = ["shap>=0.46"]
 SKOPS = ["skops>=0.11"]
+PROGRESS = ["tqdm>=4.60"]
 # Only tests and examples use these.
 OTHERS = ["polars>=1.0", "optuna>=3.5"]
 # Later protobuf takes no booleans for integers, which the converters of boosted trees give.
@@ -63,6 +64,7 @@ setup(
         "onnx": ONNX,
         "explain": EXPLAIN,
         "skops": SKOPS,
+        "progress": PROGRESS,
         "gpu": ["cupy-cuda12x>=13.0"],
         "test": [
             "pytest>=7.4",
@@ -84,7 +86,7 @@ setup(
         ],
         "bench": ["threadpoolctl>=3.1", *PLOT],
         # Without gpu, which needs a CUDA device.
-        "all": [*PLOT, *DASK, *PARQUET, *ONNX, *EXPLAIN, *SKOPS, *OTHERS],
+        "all": [*PLOT, *DASK, *PARQUET, *ONNX, *EXPLAIN, *SKOPS, *PROGRESS, *OTHERS],
     },
     classifiers=[
         "Development Status :: 3 - Alpha",

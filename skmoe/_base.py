@@ -29,6 +29,7 @@ from ._outofcore import OutOfCore
 from ._outputs import check_outputs, resolve_gating
 from ._picture import visual_block
 from ._predict import MixturePredictions
+from ._progress import Progress, check_callbacks
 from ._resuming import check_checkpoint, open_record
 from ._solving import (
     adopt_experts,
@@ -117,6 +118,7 @@ class BaseMoE(
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
+        "callbacks": [list, tuple, None],
     }
 
     # -- parameters ---------------------------------------------------------------
@@ -218,6 +220,7 @@ class BaseMoE(
         plan = plan_experts(self.experts, self.n_experts, is_classifier(self), gate)
         if isinstance(self.experts, list):
             check_names(plan.names, self._get_param_names())
+        check_callbacks(self.callbacks)
         check_top_k(self.top_k, plan.n_experts if plan.growth is None else self.max_experts)
         likelihood = self._resolve_likelihood()
         check_combine(self.combine, likelihood, is_classifier(self))
@@ -322,6 +325,9 @@ class BaseMoE(
                 ConvergenceWarning,
                 stacklevel=6,
             )
+
+    def _progress(self, label=""):
+        return Progress(self.verbose, label, self.callbacks)
 
     def _limits(self):
         """What ends a fit too early, for a warning."""

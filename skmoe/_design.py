@@ -168,6 +168,13 @@ class Design:
         """Inverse of `to_raw`: (d, q), (q,) -> (D, q)."""
         return np.vstack([slopes * self.scale[:, None], intercept + self.center @ slopes])
 
+    def restated(self, coef, other):
+        """Coefficients (D, q) of another design for this one; the same bits if both agree."""
+        same = np.array_equal(self.center, other.center)
+        if same and np.array_equal(self.scale, other.scale):
+            return coef.copy()
+        return self.from_raw(*other.to_raw(coef))
+
 
 class BlockReader:
     """Reads blocks of a `Design` into one buffer and multiplies them by coefficients.

@@ -149,5 +149,5 @@ class TrainsInFunctionSpace:
             data = replace(data, folds=make_folds(data.y, n_rows, wanted, seed, data.n_classes))
         plan = replace(plan, classes=getattr(self, "classes_", None) if data.n_classes else None)
         parts = Parts(gate, plan, likelihood.start(data, plan.n_experts))
-        monitor = Monitor(0.0, plan.templates[0].max_rounds + 1, 1, self.verbose)
+        monitor = Monitor(0.0, plan.templates[0].max_rounds + 1, 1, self._progress())
         return data, run(solver.fit, data, parts, monitor, None)

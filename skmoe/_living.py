@@ -172,7 +172,7 @@ class Living:
         data = replace(data, folds=folds)
         tol = self.tol if self.tol is not None else (1e-3 if folds else 1e-5)
         patience = 5 if foreign else 2
-        monitor = Monitor(tol, self.max_iter, patience, self.verbose)
+        monitor = Monitor(tol, self.max_iter, patience, self._progress())
         with single_blas:
             result = run(
                 lambda *args: fit_some(args[0], args[1], fixed, free, *args[2:]),
@@ -236,7 +236,7 @@ class Living:
         solver = solver.solver if isinstance(solver, Stages) else solver
         tol = self.tol if self.tol is not None else (1e-3 if data.folds else 1e-5)
         patience = 5 if self._fitted_foreign else solver.patience
-        monitor = Monitor(tol, self.max_iter, patience, self.verbose)
+        monitor = Monitor(tol, self.max_iter, patience, self._progress())
         with single_blas:
             result = run(solver.fit, data, parts, monitor, resp)
         if data.folds is not None:

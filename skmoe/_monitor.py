@@ -1,11 +1,11 @@
 """Who judges the progress of a fit, and ends it."""
 
-import sys
 import time
 
 import numpy as np
 
 from ._fit import make_result
+from ._progress import Progress
 
 
 class Interrupted(KeyboardInterrupt):
@@ -34,10 +34,8 @@ class Monitor:
     patience : int, default=1
         Iterations in a row without a rise of the best objective after which the fit
         has converged. With ``patience=1`` a drop never counts as an arrival.
-    verbose : int, default=0
-        1: one line, updated; 2: a line per iteration.
-    label : str, default=""
-        Stands at the start of the line.
+    progress : Progress, default=None
+        Shows what happens; nothing by default.
 
     Attributes
     ----------
@@ -53,12 +51,11 @@ class Monitor:
         ``load`` (K,), one entry per iteration.
     """
 
-    def __init__(self, tol, max_iter, patience=1, verbose=0, label=""):
+    def __init__(self, tol, max_iter, patience=1, progress=None):
         self.tol = tol
         self.max_iter = max_iter
         self.patience = patience
-        self.verbose = verbose
-        self.label = label
+        self.progress = Progress() if progress is None else progress
         self.best = -np.inf
         self.converged = False
         self.history = {"objective": [], "seconds": [], "passes": [], "load": []}
@@ -102,7 +99,7 @@ class Monitor:
         elif self.patience > 1 or objective >= best - 1e-9 * max(1.0, abs(best)):
             self._still += 1
         self.converged = self._still >= self.patience
-        self._show(objective, load)
+        self.progress.tell(self.history, self.best)
         return better
 
     def keep(self, parts, unexplained=0, resp=None, expert_resp=None):
@@ -153,7 +150,7 @@ class Monitor:
         self.history["seconds"].append(max(before, time.perf_counter() - self._began))
         self.history["passes"].append(passes)
         self.history["load"].append(load)
-        self._show(objective, load)
+        self.progress.tell(self.history, self.best)
 
     def restart(self, forget=True):
         """Judge afresh, since what is climbed has changed.
@@ -174,18 +171,4 @@ class Monitor:
 
     def close(self):
         """End the line of progress."""
-        if self.verbose == 1 and self.n_iter:
-            sys.stdout.write("\n")
-            sys.stdout.flush()
-
-    def _show(self, objective, load):
-        if not self.verbose:
-            return
-        shares = " ".join(f"{100 * share:.0f}" for share in load[:12])
-        line = (
-            f"{self.label}iteration {self.n_iter:4d}  objective {objective:+.6f}  load % {shares}"
-        )
-        end = "\n" if self.verbose > 1 else ""
-        start = "" if self.verbose > 1 else "\r"
-        sys.stdout.write(f"{start}{line:<79}{end}")
-        sys.stdout.flush()
+        self.progress.close()

@@ -191,7 +191,7 @@ class OutOfCore:
             parts = self._resumed_parts(data, plan, gate, likelihood)
         else:
             parts = self._start_on(sample, plan, gate, likelihood, rng)
-        monitor = Monitor(self._tolerance(False), self.max_iter, solver.patience, self.verbose)
+        monitor = Monitor(self._tolerance(False), self.max_iter, solver.patience, self._progress())
         with single_blas:
             result = run(solver.fit, data, parts, monitor, None)
         self.solver_, self._gating, self._fitted_form = solver, gating, form

@@ -102,8 +102,8 @@ class Stages(BaseEstimator):
         state = _fitted(data, parts, resp) if self.resumes else None
         history = {"objective": [], "seconds": []}
         for stage in self.stages:
-            label = f"{stage}  "
-            watch = Monitor(monitor.tol, monitor.max_iter, monitor.patience, monitor.verbose, label)
+            progress = monitor.progress.labelled(f"{stage}  ")
+            watch = Monitor(monitor.tol, monitor.max_iter, monitor.patience, progress)
             if stage == "experts":
                 state = _experts_alone(data, parts, watch, resp)
             elif stage == "gate":

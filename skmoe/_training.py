@@ -147,7 +147,7 @@ class Training:
             crossed = hasattr(gate, "fit_log_proba")
             tol = self._tolerance(crossed or isinstance(solver, Minibatch))
             patience = 5 if crossed else solver.patience
-            return Monitor(tol, self.max_iter, patience, self.verbose, label)
+            return Monitor(tol, self.max_iter, patience, self._progress(label))
 
         with single_blas:
             kinds = start_kinds(self.init, self.n_init) if given is None else []
@@ -194,7 +194,7 @@ class Training:
         crossed = data.folds is not None
         tol = self._tolerance(not pooled and (crossed or hasattr(gate, "fit_log_proba")))
         patience = solver.patience if pooled else 5
-        monitor = Monitor(tol, self.max_iter, patience=patience, verbose=self.verbose)
+        monitor = Monitor(tol, self.max_iter, patience, self._progress())
         try:
             result = run(solver.fit, data, parts, monitor, resp)
         except Interrupted as stop:

@@ -91,7 +91,12 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     random_state : int, RandomState instance or None, default=None
         For random starts, folds and the seeds of experts and of the solver.
     verbose : int, default=0
-        1: one line of progress, updated; 2: a line per iteration.
+        1: one line of progress, updated (by tqdm where it is installed); 2: a line per
+        iteration.
+    callbacks : list of callable, default=None
+        Called after each iteration of each start with a namespace of ``iteration``,
+        ``objective``, ``load``, ``seconds``, ``passes``, ``best`` and ``label`` (which start
+        or stage), to log or plot a fit while it runs. An exception ends the fit.
 
     Attributes
     ----------
@@ -186,6 +191,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         n_jobs=None,
         random_state=None,
         verbose=0,
+        callbacks=None,
     ):
         self.experts = experts
         self.n_experts = n_experts
@@ -209,6 +215,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+        self.callbacks = callbacks
 
     @where_batches_do
     @_fit_context(prefer_skip_nested_validation=False)

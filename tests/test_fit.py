@@ -7,7 +7,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from skmoe import MoEClassifier, MoERegressor
+from skmoe import MoEClassifier, MoERegressor, _progress
 from skmoe.gates import SoftmaxGate
 from skmoe.likelihoods import Gaussian
 
@@ -251,9 +251,24 @@ def test_warm_start_with_other_classes():
 
 @UNSETTLED
 @pytest.mark.parametrize("experts", [None, Ridge()])
+@pytest.mark.parametrize("kind", ["regressor", "classifier"])
+def test_callbacks_follow_the_fit(experts, kind):
+    seen = []
+    experts = experts if kind == "regressor" or experts is None else LogisticRegression()
+    model, target = (MoERegressor, Y) if kind == "regressor" else (MoEClassifier, LABELS)
+    model = model(experts, 2, n_init=1, cross_fit=None, max_iter=6, callbacks=[seen.append])
+    model.fit(X, target)
+    assert [state.objective for state in seen] == model.history_["objective"]
+    with pytest.raises(TypeError, match="callbacks: 3 cannot be called"):
+        clone(model).set_params(callbacks=[3]).fit(X, target)
+
+
+@UNSETTLED
+@pytest.mark.parametrize("experts", [None, Ridge()])
 @pytest.mark.parametrize("verbose", [0, 1, 2])
-def test_progress(experts, verbose, capsys):
+def test_progress(experts, verbose, capsys, monkeypatch):
     """1: one line, updated; 2: a line per iteration; nothing else is printed."""
+    monkeypatch.setattr(_progress, "tqdm", None)
     model = MoERegressor(
         experts, 2, init="kmeans", n_init=1, cross_fit=None, max_iter=6, verbose=verbose
     ).fit(X, Y)

@@ -33,6 +33,7 @@ LAYERS = {
     "_owlqn": 1,
     "_penalty": 1,
     "_precondition": 1,
+    "_progress": 1,
     "experts": 1,
     "gates": 1,
     "likelihoods": 1,

@@ -2,14 +2,18 @@
 
 import numpy as np
 import pytest
+from conftest import require
 from numpy.testing import assert_array_equal
 
+from skmoe import _progress
 from skmoe._monitor import Monitor
+from skmoe._progress import Progress
 
 
 def fed(values, **params):
     """A monitor that has seen values, and what it answered."""
-    monitor = Monitor(**{"tol": 1e-3, "max_iter": 100, **params})
+    progress = Progress(params.pop("verbose", 0), params.pop("label", ""))
+    monitor = Monitor(**{"tol": 1e-3, "max_iter": 100, "progress": progress, **params})
     return monitor, [monitor.update(value, np.array([0.4, 0.6])) for value in values]
 
 
@@ -111,7 +115,8 @@ def test_silent_by_default(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_verbose_one_is_a_single_line_that_is_overwritten(capsys):
+def test_verbose_one_is_a_single_line_that_is_overwritten(capsys, monkeypatch):
+    monkeypatch.setattr(_progress, "tqdm", None)
     fed([-5.0, -4.0], verbose=1, label="start 1/2  ")[0].close()
     out = capsys.readouterr().out
     assert out.count("\n") == 1
@@ -127,7 +132,33 @@ def test_verbose_two_is_a_line_per_iteration(capsys):
     assert [line.split()[:2] for line in lines] == [["iteration", "1"], ["iteration", "2"]]
 
 
-def test_shorter_line_covers_what_was_there(capsys):
+def test_tqdm_shows_the_line_where_it_is_installed(capsys):
+    require("tqdm")
+    fed([-5.0, -4.0], verbose=1, label="start 1/2  ")[0].close()
+    out, err = capsys.readouterr()
+    last = out.rstrip().split("\r")[-1]
+    assert err == "" and out.count("\n") == 1
+    assert last.startswith("start 1/2") and "iteration 2" in last
+    assert "objective -4.000000  load % 40 60" in last
+
+
+def test_callbacks_are_told_of_every_iterate():
+    seen = []
+    progress = Progress(label="start 1/2  ", callbacks=[seen.append])
+    monitor = Monitor(1e-3, 10, progress=progress)
+    for value in (-5.0, -4.0, -4.5):
+        monitor.update(value, np.array([0.4, 0.6]), passes=2)
+    assert [state.iteration for state in seen] == [1, 2, 3]
+    assert [state.objective for state in seen] == [-5.0, -4.0, -4.5]
+    assert [state.best for state in seen] == [-5.0, -4.0, -4.0]
+    assert {state.label for state in seen} == {"start 1/2"} and seen[0].passes == 2
+    assert [state.seconds for state in seen] == monitor.history["seconds"]
+    seen[0].load[:] = 0.0  # a copy
+    assert_array_equal(monitor.history["load"][0], [0.4, 0.6])
+
+
+def test_shorter_line_covers_what_was_there(capsys, monkeypatch):
+    monkeypatch.setattr(_progress, "tqdm", None)
     fed([-5.0, -4.0], verbose=1)
     lines = capsys.readouterr().out.split("\r")[1:]
     assert {len(line) for line in lines} == {79}

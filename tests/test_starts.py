@@ -18,6 +18,7 @@ from skmoe._em import fit_em
 from skmoe._init import from_labels, kmeans_start, principal_splits, random_start, thinned
 from skmoe._monitor import Monitor
 from skmoe._path import grow, posterior
+from skmoe._progress import Progress
 from skmoe._starts import fit_from_starts, one_expert_variance, start_kinds, surrogate_start
 from skmoe.gates import SoftmaxGate
 
@@ -178,7 +179,7 @@ def recorded(results):
 
 
 def new_monitor(label):
-    return Monitor(1e-6, 60, label=label)
+    return Monitor(1e-6, 60, progress=Progress(label=label))
 
 
 @pytest.mark.parametrize("n_init", [1, 2, 3])
@@ -198,7 +199,9 @@ def test_race_runs_the_best_three_to_the_end():
     best = fit_from_starts(data, make_parts, 3, kinds, new_monitor, rng, recorded(results))
     heats, finals = results[:6], results[6:]
     assert [monitor.max_iter for monitor, _ in heats] == [30] * 6
-    assert [monitor.label for monitor, _ in finals] == [f"start {i}/3  " for i in (1, 2, 3)]
+    assert [monitor.progress.label for monitor, _ in finals] == [
+        f"start {i}/3  " for i in (1, 2, 3)
+    ]
     assert best.objective >= max(result.objective for _, result in results) - 1e-9
     leaders = sorted((result.objective for _, result in heats), reverse=True)[:3]
     for leader, (_, final) in zip(leaders, finals):

@@ -129,7 +129,7 @@ class Boosting(BaseEstimator):
         weight, held_out = data.weight, self._held_out(data)
         if held_out is not None:
             kept = np.where(held_out, 0.0, data.weight)
-            curve, stopped = self._search(begin(kept), n_rounds, monitor.verbose)
+            curve, stopped = self._search(begin(kept), n_rounds, monitor.progress)
             n_rounds = int(np.argmax(curve))
             weight = data.weight if self.refit else kept
         state = begin(weight)
@@ -157,9 +157,9 @@ class Boosting(BaseEstimator):
             held_out[rows[: int(len(rows) * self.validation_fraction)]] = True
         return held_out if held_out.any() else None
 
-    def _search(self, state, max_rounds, verbose):
+    def _search(self, state, max_rounds, progress):
         """Held-out log-likelihood by round, and whether it has stopped rising."""
-        watch = Monitor(0.0, max_rounds + 1, self.patience, verbose, "held out  ")
+        watch = Monitor(0.0, max_rounds + 1, self.patience, progress.labelled("held out  "))
         watch.update(state.held_out(), state.load())
         while not watch.stop:
             state.step()

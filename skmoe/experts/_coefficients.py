@@ -41,8 +41,7 @@ class CoefficientExperts:
 
     def resumed(self, data):
         """A copy with the same coefficients for features of another fit."""
-        slopes, intercept = self._design(None).to_raw(self.block_coef())
-        coef = data.X.from_raw(slopes, intercept).reshape(self.coef.shape)
+        coef = data.X.restated(self.block_coef(), self._design(None)).reshape(self.coef.shape)
         return self.with_columns(coef, data.X)
 
     def with_columns(self, coef, view):

@@ -71,8 +71,8 @@ class MLPExperts(DescentExperts):
         """A copy with the same functions for features of another fit."""
         fresh = copy.copy(self)
         first = self.layers[0]
-        slopes, intercept = self._design(None).to_raw(first.reshape(len(first), -1))
-        first = data.X.from_raw(slopes, intercept).reshape(-1, *first.shape[1:])
+        first = data.X.restated(first.reshape(len(first), -1), self._design(None))
+        first = first.reshape(-1, *self.layers[0].shape[1:])
         fresh.layers = [first, *self.layers[1:]]
         fresh._center, fresh._scale = data.X.center, data.X.scale
         return fresh if data.n_classes else fresh._in_units(*moments(data))

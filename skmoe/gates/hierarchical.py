@@ -217,8 +217,8 @@ class HierarchicalGate(BaseEstimator):
     def resumed(self, view):
         """A copy with the same coefficients for features of another fit."""
         gate = copy.copy(self)
-        slopes, intercept = self._raw()
-        gate._set(view, view.from_raw(slopes, intercept))
+        own = Design(np.empty((0, len(self.mean_))), self.mean_, self.scale_)
+        gate._set(view, view.restated(self._coef, own))
         return gate
 
     def penalty(self):

@@ -177,8 +177,7 @@ class MLPGate(BaseEstimator):
         """A copy with the same function of features of another fit."""
         gate = copy.copy(self)
         design = Design(np.empty((0, len(self.mean_))), self.mean_, self.scale_)
-        slopes, intercept = design.to_raw(self._layers[0])
-        gate._layers = [view.from_raw(slopes, intercept), *self._layers[1:]]
+        gate._layers = [view.restated(self._layers[0], design), *self._layers[1:]]
         gate.mean_, gate.scale_ = view.center, view.scale
         return gate
 
