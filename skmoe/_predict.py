@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._cells import e_step, log_lik_of, output_by_output
 from ._combine import check_combine, combined
+from ._devices import answers_in_kind
 from ._door import check_lengths, check_rows, rows_for_experts, rows_for_gate, same_columns
 from ._failures import predict_surviving
 from ._outputs import check_gate_per_output, refuse_by_output
@@ -21,6 +22,7 @@ from .routing import predict_routed, route_rows, top_k_route
 class MixturePredictions:
     """Methods of a fitted mixture that both estimators share."""
 
+    @answers_in_kind
     def gate_proba(self, X):
         """Probability of each expert given the features, before any routing.
 
@@ -37,6 +39,7 @@ class MixturePredictions:
         """
         return np.exp(self._log_gate(self._rows(X)))
 
+    @answers_in_kind
     def route(self, X):
         """The experts that each row uses, and their weights.
 
@@ -62,6 +65,7 @@ class MixturePredictions:
         indices, log_weights = route_rows(gate, rows, top_k or self.n_experts_, bias)
         return indices, np.exp(log_weights)
 
+    @answers_in_kind
     def log_likelihood(self, X, y):
         """Log density (or log probability) of each observed target.
 
@@ -79,6 +83,7 @@ class MixturePredictions:
         """
         return self._posterior(X, y)[1]
 
+    @answers_in_kind
     def responsibilities(self, X, y):
         """Probability of each expert given features and target.
 

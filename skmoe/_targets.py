@@ -5,6 +5,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import _check_y
 
+from ._devices import answers_in_kind
 from ._validation import LIKELIHOODS, refuse_sparse, resolve_part, who_refuses
 from .experts.estimators import accepts_many_outputs
 from .experts.linear import LinearExpert
@@ -14,6 +15,7 @@ from .likelihoods import Mixed
 class RegressionTargets:
     """Methods about targets; a part of `MoERegressor`."""
 
+    @answers_in_kind
     def log_likelihood(self, X, y, exposure=None):
         """Log density (or log probability) of each observed target.
 
@@ -33,6 +35,7 @@ class RegressionTargets:
         """
         return self._posterior(X, y, exposure)[1]
 
+    @answers_in_kind
     def responsibilities(self, X, y, exposure=None):
         """Probability of each expert given features and target.
 

@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_y
 
 from ._base import BaseMoE
+from ._devices import answers_in_kind
 from ._online import where_batches_do
 from ._validation import refuse_sparse
 from .likelihoods import Categorical
@@ -85,6 +86,10 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         that fails in training out of the model, with a warning, and trains the rest; one
         that raises or returns NaN or infinity in a prediction is left out of that
         prediction, with a warning and the gate renormalised over the rest.
+    device : {"cpu", "cuda"} or None, default=None
+        Where linear experts make their passes over the rows. None: on the GPU if X is a CuPy
+        array, else on the CPU. "cuda" sends arrays to the GPU once. Fitted attributes are on
+        the host. For dense features, softmax and Gaussian gates; needs ``skmoe[gpu]``.
     n_jobs : int, default=None
         Threads that share the rows of a pass for linear experts, parallel fits for other
         ones. Results do not depend on it.
@@ -188,6 +193,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         class_weight=None,
         warm_start=False,
         on_expert_error="raise",
+        device=None,
         n_jobs=None,
         random_state=None,
         verbose=0,
@@ -212,6 +218,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         self.class_weight = class_weight
         self.warm_start = warm_start
         self.on_expert_error = on_expert_error
+        self.device = device
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
@@ -259,6 +266,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
             )
         return self._learn(X, y, sample_weight, classes)
 
+    @answers_in_kind
     def predict_proba(self, X):
         """Predict class probabilities, combined as ``combine`` says.
 
@@ -297,6 +305,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         log_proba = scipy.special.log_softmax(pred, axis=2) + log_weights[:, :, None]
         return scipy.special.logsumexp(log_proba, axis=1)
 
+    @answers_in_kind
     def predict(self, X):
         """Predict the most probable class.
 
@@ -313,6 +322,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         proba = self.predict_proba(X)
         return self.classes_[proba.argmax(axis=1)]
 
+    @answers_in_kind
     def predict_experts(self, X):
         """Class probabilities of every expert, used or not.
 

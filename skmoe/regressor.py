@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from ._base import BaseMoE
 from ._cells import output_by_output
 from ._combine import combined, combined_variance, one_by_one
+from ._devices import answers_in_kind
 from ._distribution import DistributionPredictions
 from ._online import where_batches_do
 from ._targets import RegressionTargets
@@ -118,6 +119,10 @@ class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, B
         that fails in training out of the model, with a warning, and trains the rest; one
         that raises or returns NaN or infinity in a prediction is left out of that
         prediction, with a warning and the gate renormalised over the rest.
+    device : {"cpu", "cuda"} or None, default=None
+        Where linear experts make their passes over the rows. None: on the GPU if X is a CuPy
+        array, else on the CPU. "cuda" sends arrays to the GPU once. Fitted attributes are on
+        the host. For dense features, softmax and Gaussian gates; needs ``skmoe[gpu]``.
     n_jobs : int, default=None
         Threads that share the rows of a pass for linear experts, parallel fits for other
         ones. Results do not depend on it.
@@ -236,6 +241,7 @@ class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, B
         tol=None,
         warm_start=False,
         on_expert_error="raise",
+        device=None,
         n_jobs=None,
         random_state=None,
         verbose=0,
@@ -262,6 +268,7 @@ class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, B
         self.tol = tol
         self.warm_start = warm_start
         self.on_expert_error = on_expert_error
+        self.device = device
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
@@ -337,6 +344,7 @@ class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, B
         """
         return self._learn(X, y, sample_weight)
 
+    @answers_in_kind
     def predict(self, X, return_std=False, exposure=None, quantiles=None):
         """Predict the target: the mean of the mixture, or what ``combine`` says.
 
@@ -375,6 +383,7 @@ class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, B
         )
         return self._shaped(prediction), self._shaped(np.sqrt(variance))
 
+    @answers_in_kind
     def predict_experts(self, X):
         """Prediction of every expert, used or not.
 

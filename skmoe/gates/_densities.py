@@ -7,7 +7,7 @@ standardised rows with its column of ones and padding. Coordinates are ``basis' 
 
 import numpy as np
 
-from .._ops import get_ops
+from .._ops import numpy_of, ops_of
 
 # Logarithms of standard deviations stay within this, so that none over- or underflows.
 _LARGEST_LOG = 30.0
@@ -51,7 +51,7 @@ class FullScorer:
     """Rows whitened by every expert's covariance, in one product for all experts."""
 
     def __init__(self, basis, mean, inverse, constant, width):
-        self.ops, self.constant = get_ops(), constant
+        self.constant = constant
         # (u - mean) whitened, from the block with its column of ones
         packed = np.zeros((len(mean), basis.shape[1], width))
         packed[:, :, : len(basis)] = inverse @ basis.T
@@ -65,21 +65,20 @@ class FullScorer:
             rows = block[start : start + self.n_rows].astype(np.float64, copy=False)
             shape = len(self.packed), len(rows)
             if self.memory.size < shape[0] * shape[1]:
-                self.memory = np.empty(shape[0] * shape[1])
+                self.memory = np.empty_like(rows, shape=shape[0] * shape[1])
             whitened = self.memory[: shape[0] * shape[1]].reshape(shape)
-            np.matmul(self.packed, rows.T, out=whitened)
+            numpy_of(rows).matmul(self.packed, rows.T, out=whitened)
             whitened = whitened.reshape(len(out), -1, len(rows))
             for k, constant in enumerate(self.constant):
                 scores = out[k, start : start + self.n_rows]
                 scores[:] = constant
-                self.ops.subtract_half_squares(whitened[k], scores)
+                ops_of(out).subtract_half_squares(whitened[k], scores)
 
 
 class SharedScorer:
     """Rows whitened once; scores are linear but for what experts have in common."""
 
     def __init__(self, basis, mean, inverse, constant, width):
-        self.ops = get_ops()
         self.packed = np.zeros((basis.shape[1], width))
         self.packed[:, : len(basis)] = inverse[0] @ basis.T
         self.centers = mean @ inverse[0].T
@@ -87,9 +86,9 @@ class SharedScorer:
 
     def __call__(self, block, out):
         whitened = self.packed @ block.T.astype(np.float64, copy=False)
-        common = np.zeros(len(block))
-        self.ops.subtract_half_squares(whitened, common)
-        np.matmul(self.centers, whitened, out=out)
+        common = np.zeros_like(whitened, shape=len(block))
+        ops_of(out).subtract_half_squares(whitened, common)
+        numpy_of(out).matmul(self.centers, whitened, out=out)
         out += self.constant[:, None]
         out += common
 
@@ -98,9 +97,9 @@ class DiagonalScorer:
     """Each column on its own."""
 
     def __init__(self, basis, mean, inverse, constant):
-        self.ops, self.constant = get_ops(), constant
+        self.constant = constant
         self.slope = inverse @ basis.T
         self.shift = (mean * inverse) @ (basis.T > 0)
 
     def __call__(self, block, out):
-        self.ops.diagonal_scores(block, self.slope, self.shift, self.constant, out)
+        ops_of(out).diagonal_scores(block, self.slope, self.shift, self.constant, out)

@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 
-from .._ops import get_ops
+from .._ops import ops_of
 
 # Newton steps of dispersions in one M-step, the longest of them, and when they are done.
 _MAX_NEWTON, _LONGEST, _SETTLED = 10, 2.0, 1e-6
@@ -19,7 +19,9 @@ class LinkedTraining:
 
     def _targets(self, y):
         """Columns of an encoded target as arrays (m, n), and the offset (n,) or None."""
-        columns = tuple(np.ascontiguousarray(column.T) for column in self.columns(y))
+        columns = tuple(column.T for column in self.columns(y))
+        if isinstance(y, np.ndarray):  # not on a device
+            columns = tuple(map(np.ascontiguousarray, columns))
         return columns, (y[:, -1] if self.takes_exposure else None)
 
     def _split(self, scores, offset):
@@ -75,9 +77,9 @@ class LinkedTraining:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             log_lik = self.log_density(columns, eta, theta).sum(axis=1)
             np.add(gate, np.nan_to_num(log_lik, nan=-np.inf, neginf=-np.inf), out=joint)
-            load, spread = np.zeros(n_experts), np.zeros(n_experts)
-            work = np.empty((4, n_rows))
-            total, missed = get_ops().mix(gate, joint, weight, given, work, load, spread)
+            load, spread = np.zeros_like(gate, shape=(2, n_experts))
+            work = np.empty_like(gate, shape=(4, n_rows))
+            total, missed = ops_of(gate).mix(gate, joint, weight, given, work, load, spread)
             own = self._weighted(columns, eta, theta, joint)
         stacked[:], curvatures, thetas = own
         n_pred = stacked.shape[1]
@@ -98,13 +100,13 @@ class LinkedTraining:
 
         def weigh(values):
             # Rows that no expert explains overflow, and say nothing.
-            found = joint * np.broadcast_to(values, shape)
+            found = np.broadcast_to(joint * values, shape)
             return np.where(use & np.isfinite(found), found, 0.0)
 
         stacked = np.concatenate([weigh(part) for part in scores], axis=1)
         curved = np.concatenate([weigh(part) for part in curvatures], axis=1)
         if not by_theta:
-            return stacked, curved, np.zeros((len(joint), 0))
+            return stacked, curved, np.zeros_like(joint, shape=(len(joint), 0))
         sums = [weigh(part).sum(axis=2) for part in (*by_theta, *bent)]
         return stacked, curved, np.concatenate(sums, axis=1)
 

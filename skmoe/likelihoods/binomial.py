@@ -7,6 +7,7 @@ import scipy.special
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.utils._param_validation import Interval
 
+from .._ops import special_of
 from .laws import BinomialLaw
 from .linked import LinkedLikelihood
 
@@ -81,13 +82,13 @@ class Binomial(LinkedLikelihood):
 
     def log_density(self, y, eta, theta):
         """Logarithm of the probability of successes."""
-        gammaln = scipy.special.gammaln
+        gammaln = special_of(eta[0]).gammaln
         ways = gammaln(y[1] + 1.0) - gammaln(y[0] + 1.0) - gammaln(y[1] - y[0] + 1.0)
         return ways + y[0] * eta[0] - y[1] * np.logaddexp(0.0, eta[0])
 
     def derivatives(self, y, eta, theta):
         """Do as `LinkedLikelihood` says."""
-        proba = scipy.special.expit(eta[0])
+        proba = special_of(eta[0]).expit(eta[0])
         return [y[0] - y[1] * proba], [y[1] * proba * (1.0 - proba)], [], []
 
     def mean(self, eta, theta):

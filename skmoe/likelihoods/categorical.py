@@ -4,7 +4,7 @@ import numpy as np
 import scipy.special
 from sklearn.base import BaseEstimator
 
-from .._ops import get_ops
+from .._ops import get_ops, ops_of
 
 _LEAST_LOG = np.log(np.finfo(np.float64).tiny)
 
@@ -27,6 +27,7 @@ class Categorical(BaseEstimator):
     _parameter_constraints = {}
 
     dispersion = None
+    on_device = True  # as of `Gaussian`
 
     def start(self, data, n_experts):
         """A fresh copy; arguments as in `Gaussian.start`."""
@@ -56,7 +57,7 @@ class Categorical(BaseEstimator):
 
     def e_block(self, y, weight, given, gate, scores, joint, sums):
         """E-step of a block of rows; arguments as in ``skmoe._ops.blocks``."""
-        return get_ops().categorical_block(y, weight, given, gate, scores, joint, sums)
+        return ops_of(y).categorical_block(y, weight, given, gate, scores, joint, sums)
 
     def residual_sums(self, y, pred, weights):
         """Weighted residuals of class probabilities (n, K, C), and no squares (K, 0)."""

@@ -1,9 +1,9 @@
 """Gamma law."""
 
 import numpy as np
-import scipy.special
 from sklearn.linear_model import GammaRegressor
 
+from .._ops import special_of
 from .laws import GammaLaw
 from .linked import bounded
 from .positive import Positive
@@ -39,13 +39,14 @@ class Gamma(Positive):
         shape = np.exp(-theta[0])
         log_y = np.log(y[0])
         inside = shape * (log_y - eta[0] - y[0] * np.exp(-eta[0]) - theta[0])
-        return inside - log_y - scipy.special.gammaln(shape)
+        return inside - log_y - special_of(shape).gammaln(shape)
 
     def derivatives(self, y, eta, theta):
         """Do as `LinkedLikelihood` says."""
         shape, ratio = np.exp(-theta[0]), y[0] * np.exp(-eta[0])
-        slope = np.log(ratio) - theta[0] + 1.0 - ratio - scipy.special.digamma(shape)
-        bent = np.square(shape) * scipy.special.polygamma(1, shape) - shape
+        special = special_of(shape)
+        slope = np.log(ratio) - theta[0] + 1.0 - ratio - special.digamma(shape)
+        bent = np.square(shape) * special.polygamma(1, shape) - shape
         return [shape * (ratio - 1.0)], [shape], [-shape * slope], [bent]
 
     def variance(self, eta, theta):

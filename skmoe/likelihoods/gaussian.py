@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
 from .._cells import by_output, weighted
-from .._ops import get_ops
+from .._ops import get_ops, ops_of
 from .laws import NormalLaw
 
 # The prior of a variance weighs as much as this many rows.
@@ -53,6 +53,8 @@ class Gaussian(BaseEstimator):
         "shared": ["boolean"],
         "floor": [Interval(Real, 0, None, closed="left")],
     }
+
+    on_device = True  # whether `e_block` takes arrays that are on a GPU
 
     def __init__(self, *, shared=False, floor=0.1):
         self.shared = shared
@@ -141,7 +143,7 @@ class Gaussian(BaseEstimator):
 
     def e_block(self, y, weight, given, gate, scores, joint, sums):
         """E-step of a block of rows; arguments as in ``skmoe._ops.blocks``."""
-        ops = get_ops()
+        ops = ops_of(y)
         return ops.gaussian_block(y, weight, self._variance, given, gate, scores, joint, sums)
 
     def residual_sums(self, y, pred, weights):

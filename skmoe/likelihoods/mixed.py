@@ -33,6 +33,7 @@ class Mixed(LinkedLikelihood):
     """
 
     only_linear = True
+    on_device = False
 
     def __init__(self, likelihoods):
         self.likelihoods = likelihoods

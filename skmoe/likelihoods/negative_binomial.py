@@ -1,8 +1,8 @@
 """Negative binomial law of counts."""
 
 import numpy as np
-import scipy.special
 
+from .._ops import special_of
 from .laws import NegativeBinomialLaw
 from .linked import bounded
 from .poisson import Counts
@@ -50,7 +50,7 @@ class NegativeBinomial(Counts):
     def log_density(self, y, eta, theta):
         """Logarithm of the probability of counts."""
         size = np.exp(-np.maximum(theta[0], _LEAST_LOG))
-        gammaln = scipy.special.gammaln
+        gammaln = special_of(size).gammaln
         found = gammaln(y[0] + size) - gammaln(size) - gammaln(y[0] + 1.0)
         log_odds = eta[0] - np.log(size)  # of mean to size
         return found + y[0] * log_odds - (y[0] + size) * np.logaddexp(0.0, log_odds)
@@ -60,7 +60,8 @@ class NegativeBinomial(Counts):
         alpha = np.exp(np.maximum(theta[0], _LEAST_LOG))
         size, mean = 1.0 / alpha, np.exp(eta[0])
         spread = 1.0 + alpha * mean
-        slope = scipy.special.digamma(y[0] + size) - scipy.special.digamma(size)
+        digamma = special_of(size).digamma
+        slope = digamma(y[0] + size) - digamma(size)
         slope = slope - np.log(spread) + (mean - y[0]) / (size + mean)
         slope = np.where(theta[0] > _LEAST_LOG, -size * slope, 0.0)
         return [(y[0] - mean) / spread], [mean / spread], [slope], [np.square(slope)]

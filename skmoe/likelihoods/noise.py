@@ -82,6 +82,7 @@ class GaussianWithNoise(Gaussian):
 
     # The information of experts whose rows may be noise would take further terms.
     information_block = None
+    on_device = False
 
     def __init__(self, *, shared=False, floor=0.1, width=2.0, share=0.01):
         super().__init__(shared=shared, floor=floor)

@@ -1,9 +1,9 @@
 """Poisson law of counts."""
 
 import numpy as np
-import scipy.special
 from sklearn.linear_model import PoissonRegressor
 
+from .._ops import special_of
 from .laws import PoissonLaw
 from .linked import LinkedLikelihood, bounded
 
@@ -72,7 +72,7 @@ class Poisson(Counts):
 
     def log_density(self, y, eta, theta):
         """Logarithm of the probability of counts."""
-        return y[0] * eta[0] - np.exp(eta[0]) - scipy.special.gammaln(y[0] + 1.0)
+        return y[0] * eta[0] - np.exp(eta[0]) - special_of(y[0]).gammaln(y[0] + 1.0)
 
     def derivatives(self, y, eta, theta):
         """Do as `LinkedLikelihood` says."""

@@ -3,9 +3,9 @@
 from numbers import Real
 
 import numpy as np
-import scipy.special
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._ops import special_of
 from .laws import StudentTLaw
 from .location import Location
 
@@ -78,7 +78,7 @@ class StudentT(Location):
     def log_density(self, y, eta, theta):
         """Logarithm of the density."""
         df, squares = self._df(theta), np.square(y[0] - eta[0]) * np.exp(-theta[0])
-        gammaln = scipy.special.gammaln
+        gammaln = special_of(eta[0]).gammaln
         constant = gammaln(0.5 * (df + 1.0)) - gammaln(0.5 * df) - 0.5 * np.log(df * np.pi)
         return constant - 0.5 * theta[0] - 0.5 * (df + 1.0) * np.log1p(squares / df)
 
@@ -88,9 +88,9 @@ class StudentT(Location):
         squares = np.square(error) * inverse
         use = (df + 1.0) / (df + squares)
         slope = 0.5 * (use * squares - 1.0)
-        slopes, bent = [slope], [np.broadcast_to(0.5 * df / (df + 3.0), slope.shape)]
+        slopes, bent = [slope], [0.5 * df / (df + 3.0) + np.zeros_like(slope)]
         if self.df == "estimate":
-            digamma = scipy.special.digamma
+            digamma = special_of(eta[0]).digamma
             by_df = digamma(0.5 * (df + 1.0)) - digamma(0.5 * df) - np.log1p(squares / df)
             by_df = 0.5 * (by_df + (use * squares - 1.0) / df) * (df - 1.0)
             slopes.append(np.where(theta[1] < _MOST_LOG_DF, by_df, 0.0))

@@ -39,6 +39,7 @@ class TruncatedGaussian(Location):
     True
     """
 
+    on_device = False
     cure = "; set the bounds of TruncatedGaussian(lower=..., upper=...) around them"
 
     _parameter_constraints = {

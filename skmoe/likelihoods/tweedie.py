@@ -46,6 +46,7 @@ class Tweedie(Positive):
     True
     """
 
+    on_device = False
     support = "numbers of at least zero"
     cure = "; for any numbers use 'gaussian'"
 

@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.special
 
+from .._ops import special_of
 from .laws import ZeroInflatedLaw
 from .negative_binomial import NegativeBinomial
 from .poisson import Counts, Poisson
@@ -43,10 +44,10 @@ class ZeroInflated(Counts):
 
     def derivatives(self, y, eta, theta):
         """Do as `LinkedLikelihood` says."""
-        inner = self._inner(eta, theta)
-        proba = scipy.special.expit(theta[-1])
+        inner, expit = self._inner(eta, theta), special_of(theta[-1]).expit
+        proba = expit(theta[-1])
         log_odds = theta[-1] - self.counts.log_density(y, *inner)
-        extra = np.where(y[0] == 0, scipy.special.expit(log_odds), 0.0)
+        extra = np.where(y[0] == 0, expit(log_odds), 0.0)
         found = self.counts.derivatives(y, *inner)
         scores, curvatures, slopes, bent = ([(1.0 - extra) * part for part in p] for p in found)
         slope = extra - proba + proba * scores[0]

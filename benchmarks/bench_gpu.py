@@ -1,0 +1,148 @@
+"""A pass and a fit on a GPU beside the CPU, and what share of the roofline a pass reaches.
+
+    python benchmarks/bench_gpu.py --rows 2000000
+
+Without CuPy or without a device it says so and measures nothing. The roofline of a pass is
+the larger of two times: that of reading the rows once at the rate of a copy on the device, and
+that of the arithmetic of the Gram matrices at the rate of a large matrix product.
+"""
+
+import argparse
+import os
+import time
+from dataclasses import replace
+
+import common
+import numpy as np
+import problems
+from threadpoolctl import threadpool_limits
+
+from skmoe import MoERegressor
+from skmoe._sweep import Sweeper
+
+
+def find_cupy():
+    """CuPy with a device; None, and a line that says why, where there is none."""
+    try:
+        import cupy
+    except ImportError as error:
+        print(f"nothing measured: CuPy cannot be imported ({error}); pip install skmoe[gpu]")
+        return None
+    if not cupy.cuda.is_available():
+        print("nothing measured: CuPy finds no GPU (see nvidia-smi and CUDA_VISIBLE_DEVICES)")
+        return None
+    return cupy
+
+
+def seconds_of(function, wait, repeats=7):
+    """Median wall-clock seconds of a call, the device's work included."""
+    function()
+    times = []
+    for _ in range(repeats):
+        wait()
+        began = time.perf_counter()
+        function()
+        wait()
+        times.append(time.perf_counter() - began)
+    return float(np.median(times))
+
+
+def rates(cupy, dtype, wait):
+    """Bytes a second of a copy, and operations a second of a matrix product."""
+    source = cupy.ones(2**27, dtype=dtype)
+    target = cupy.empty_like(source)
+    copying = seconds_of(lambda: cupy.copyto(target, source), wait)
+    a = cupy.ones((8192, 8192), dtype=dtype)
+    product = seconds_of(lambda: cupy.matmul(a, a), wait)
+    return 2 * source.nbytes / copying, 2.0 * len(a) ** 3 / product
+
+
+def passes(data, parts, threads):
+    """Seconds of an EM pass on the CPU with so many threads."""
+    sweep = Sweeper(replace(data, n_threads=threads))
+    with threadpool_limits(1):
+        return seconds_of(lambda: sweep(parts, grams=True), lambda: None, 3)
+
+
+def measure(cupy, X, y, n_experts):
+    """One row of the table."""
+    from skmoe._device import Device, on_device
+
+    def wait():
+        cupy.cuda.Device().synchronize()
+
+    data = problems.fit_data(X, y)
+    parts = problems.new_parts(data, n_experts)
+    coef = np.random.default_rng(0).normal(size=(data.gate_X.shape[1], n_experts))
+    parts.gate._set(data.gate_X, 0.1 * coef)
+    cores = os.cpu_count()
+    one, all_cores = (passes(data, parts, threads) for threads in (1, cores))
+    began = time.perf_counter()
+    there = on_device(data, Device(), n_experts)
+    sweep = there.sweeper()
+    first = sweep(parts, grams=True)
+    moved = time.perf_counter() - began
+    plain = Sweeper(data)(parts, grams=True)
+    device = seconds_of(lambda: sweep(parts, grams=True), wait)
+    bandwidth, flops = rates(cupy, X.dtype, wait)
+    n_columns = X.shape[1] + 1
+    reading = (X.nbytes + 2 * y.nbytes) / bandwidth
+    arithmetic = 2.0 * len(X) * n_columns**2 * (n_experts - 1) / flops
+    roof = max(reading, arithmetic)
+    return {
+        "rows": len(X),
+        "columns": X.shape[1],
+        "K": n_experts,
+        "dtype": str(X.dtype),
+        "pass CPU, 1 core": one,
+        f"pass CPU, {cores} cores": all_cores,
+        "first pass and transfer": moved,
+        "pass GPU": device,
+        "times 1 core": one / device,
+        "times all cores": all_cores / device,
+        "share of the roofline": roof / device,
+        "error of loglik": abs(first.loglik - plain.loglik) / abs(plain.loglik),
+    }
+
+
+def fits(X, y, n_experts):
+    """Seconds and results of a whole fit with and without the device."""
+    found = {}
+    for device in ("cpu", "cuda"):
+        model = MoERegressor(n_experts=n_experts, device=device, init="kmeans", n_init=1, n_jobs=-1)
+        began = time.perf_counter()
+        model.set_params(random_state=0).fit(X, y)
+        found[device] = time.perf_counter() - began, model
+    cpu, gpu = found["cpu"][1], found["cuda"][1]
+    some = X[:10_000]
+    return {
+        "rows": len(X),
+        "fit CPU": found["cpu"][0],
+        "fit GPU": found["cuda"][0],
+        "iterations CPU": cpu.n_iter_,
+        "iterations GPU": gpu.n_iter_,
+        "difference of objectives": gpu.objective_ - cpu.objective_,
+        "difference of predictions": float(np.abs(gpu.predict(some) - cpu.predict(some)).max()),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--columns", type=int, default=50)
+    parser.add_argument("--experts", type=int, default=8)
+    options = parser.parse_args()
+    cupy = find_cupy()
+    if cupy is None:
+        return
+    properties = cupy.cuda.runtime.getDeviceProperties(0)
+    print(properties["name"].decode(), "CuPy", cupy.__version__, common.machine(), sep="; ")
+    problem = problems.regression(options.rows, options.columns, options.experts)
+    kinds = (np.float64, np.float32)
+    rows = [measure(cupy, problem.X.astype(kind), problem.y, options.experts) for kind in kinds]
+    common.save("gpu_passes", rows)
+    common.save("gpu_fits", [fits(problem.X, problem.y, options.experts)])
+
+
+if __name__ == "__main__":
+    main()

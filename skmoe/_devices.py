@@ -1,0 +1,107 @@
+"""The parameter ``device``: when rows go to a GPU, and what comes back as what."""
+
+import functools
+
+import scipy.sparse as sp
+from sklearn.base import is_classifier
+
+from ._device import Device, on_device
+from ._ops import get_ops, is_on_device
+from .solvers import EM, Gradient
+
+_CURE = "use device='cpu' (or None, with NumPy arrays)"
+
+
+def host(values):
+    """An array on the host; what is no CuPy array as it is."""
+    return values.get() if is_on_device(values) else values
+
+
+def find_device(estimator, X, plan, gate, likelihood, solver):
+    """The device that a fit uses; None for the CPU. Raises where it cannot be used.
+
+    Parameters
+    ----------
+    estimator : BaseMoE
+    X : object
+        As given to `fit`.
+    plan : ExpertPlan
+    gate, likelihood, solver : parts
+
+    Returns
+    -------
+    Device or None
+    """
+    wanted = estimator.device
+    if wanted == "cpu" or (wanted is None and not is_on_device(X)):
+        return None
+    who = "device='cuda'" if wanted else "X on a GPU"
+    refused = _refused(estimator, X, plan, gate, likelihood, solver)
+    if refused:
+        raise ValueError(
+            f"{who} does not go with {refused}, which has no passes on a GPU; {_CURE}."
+        )
+    try:
+        device = Device()
+    except ImportError as error:
+        raise ImportError(
+            f"{who} needs CuPy, which cannot be imported ({error}); install it by "
+            f"pip install skmoe[gpu], or {_CURE}."
+        ) from error
+    if not device.xp.cuda.is_available():
+        raise RuntimeError(
+            f"{who}: CuPy finds no GPU; check the driver by nvidia-smi and the variable "
+            f"CUDA_VISIBLE_DEVICES, or {_CURE}."
+        )
+    return device
+
+
+def _refused(estimator, X, plan, gate, likelihood, solver):
+    """What of a fit has no passes on a device; None if nothing."""
+    if sp.issparse(X):
+        return "a sparse X"
+    if plan.linear is None or not hasattr(plan.linear.collection(1), "block_coef"):
+        return f"experts={estimator.experts!r}"
+    if not (hasattr(gate, "block_coef") or hasattr(gate, "block_scorer")):
+        return f"gate={estimator.gate!r}"
+    if not getattr(likelihood, "on_device", False):
+        return f"likelihood={type(likelihood).__name__}"
+    if not isinstance(solver, (EM, Gradient)) or (
+        is_classifier(estimator) and isinstance(solver, EM)
+    ):
+        return f"solver={solver!r}"
+    plain = type(solver)()
+    for name in ("e_step", "objective"):
+        if getattr(solver, name, None) != getattr(plain, name, None):
+            return f"{name}={getattr(solver, name)!r}"
+    for name, default in (
+        ("routing", None),
+        ("load_balance", None),
+        ("gate_per_output", False),
+        ("missing_outputs", "raise"),
+    ):
+        if getattr(estimator, name, default) != default:
+            return f"{name}={getattr(estimator, name)!r}"
+    return None
+
+
+def placed(data, device, n_experts):
+    """The rows of a fit on a device, where there is one."""
+    return data if device is None else on_device(data, device, n_experts)
+
+
+def answers_in_kind(method):
+    """Decorate a method of X: CuPy arrays in, CuPy arrays out, the work being the host's."""
+
+    @functools.wraps(method)
+    def answered(self, X, *others, **named):
+        if not is_on_device(X):
+            return method(self, X, *others, **named)
+        named = {name: host(value) for name, value in named.items()}
+        found = method(self, host(X), *map(host, others), **named)
+        asarray = get_ops("cuda").cp.asarray
+        if isinstance(found, tuple):
+            return tuple(map(asarray, found))
+        return asarray(found) if hasattr(found, "dtype") and found.dtype.kind in "biuf" else found
+
+    return answered
