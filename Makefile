@@ -14,7 +14,7 @@ PAGES := $(wildcard README.md docs/*.md)
 # Files whose tests together run every kernel; as plain Python the rest takes too long.
 NOJIT_TESTS ?= $(addprefix tests/test_, $(addsuffix .py, answers blocks degenerate design \
     em_monotone fit gaussian_gate information invariants joint lbfgs likelihoods linear_experts \
-    minibatch mixture multinomial_experts ops routing small softmax_gate whole))
+    minibatch mixture multinomial_experts ops quantiles routing small softmax_gate whole))
 
 # One thread per process: the tests run in $(WORKERS) processes.
 export OMP_NUM_THREADS ?= 1

@@ -29,6 +29,7 @@ PARQUET = ["pyarrow>=14"]
 EXPLAIN = ["shap>=0.46"]
 SKOPS = ["skops>=0.11"]
 PROGRESS = ["tqdm>=4.60"]
+MAPIE = ["mapie>=1.0"]
 # Only tests and examples use these.
 OTHERS = ["polars>=1.0", "optuna>=3.5"]
 # Later protobuf takes no booleans for integers, which the converters of boosted trees give.
@@ -65,6 +66,7 @@ setup(
         "explain": EXPLAIN,
         "skops": SKOPS,
         "progress": PROGRESS,
+        "mapie": MAPIE,
         "gpu": ["cupy-cuda12x>=13.0"],
         "test": [
             "pytest>=7.4",
@@ -86,7 +88,17 @@ setup(
         ],
         "bench": ["threadpoolctl>=3.1", *PLOT],
         # Without gpu, which needs a CUDA device.
-        "all": [*PLOT, *DASK, *PARQUET, *ONNX, *EXPLAIN, *SKOPS, *PROGRESS, *OTHERS],
+        "all": [
+            *PLOT,
+            *DASK,
+            *PARQUET,
+            *ONNX,
+            *EXPLAIN,
+            *SKOPS,
+            *MAPIE,
+            *PROGRESS,
+            *OTHERS,
+        ],
     },
     classifiers=[
         "Development Status :: 3 - Alpha",

@@ -59,7 +59,7 @@ class DistributionPredictions:
         """Predict intervals that hold the target with probability ``1 - alpha``.
 
         They are as right as the model is, and know nothing of the error in its parameters;
-        see the page of predictive distributions for their coverage on real data.
+        the page of predictive distributions has their coverage on real data.
 
         Parameters
         ----------

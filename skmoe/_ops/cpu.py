@@ -21,6 +21,17 @@ from .blocks import (  # the rest of this device's operations
     standardise_rows,
     tiled_grams,
 )
+from .continuous import (
+    INVERSE_GAUSSIAN,
+    LAPLACE,
+    N_PARTS,
+    NORMAL,
+    POSITIVE,
+    TRUNCATED,
+    WIDE,
+    continuous_quantile,
+)
+from .counts import counts_crps, counts_quantile
 from .densities import diagonal_scores, subtract_half_squares, sum_log_evidence
 from .distribution import normal_mixture_quantile
 from .factors import factor_backward, factor_forward
@@ -37,13 +48,23 @@ from .small import solve_blocks, split_sums
 from .tweedie import tweedie_series
 
 __all__ = [
+    "INVERSE_GAUSSIAN",
+    "LAPLACE",
+    "NORMAL",
+    "N_PARTS",
     "PADDING",
+    "POSITIVE",
+    "TRUNCATED",
+    "WIDE",
     "adam",
     "categorical_block",
     "categorical_information",
     "categorical_log_lik",
     "categorical_residual",
     "class_probabilities",
+    "continuous_quantile",
+    "counts_crps",
+    "counts_quantile",
     "csr_backward",
     "csr_forward",
     "csr_weighted_grams",

@@ -217,8 +217,17 @@ def _integral(law, weights, y):
         half = 0.5 * (corners[:, j + 1] - corners[:, j])
         for node, node_weight in zip(nodes, node_weights):
             at = centre + node * half
-            below = at < y
-            rest = averaged(weights, np.where(below[:, None], law.cdf(at[:, None]), 0.0))
-            rest += averaged(weights, np.where(below[:, None], 0.0, law.sf(at[:, None])))
-            score += half * node_weight * np.square(rest)
+            score += half * node_weight * np.square(_rest(law, weights, at, at < y))
     return score
+
+
+def _rest(law, weights, at, below):
+    """Probability up to values (n, m) that are below what was observed, else above them."""
+    found = np.zeros(at.shape)
+    for mine, side in ((below, "cdf"), (~below, "sf")):
+        rows = np.flatnonzero(mine.any(axis=1))
+        if len(rows):
+            some = law if len(rows) == len(at) else law.on(rows)
+            values = averaged(weights[rows], getattr(some, side)(at[rows][:, None]))
+            found[rows] += np.where(mine[rows], values, 0.0)
+    return found

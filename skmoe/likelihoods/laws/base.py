@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ._numeric import averaged, mixture_crps, mixture_quantile
+from ._coded import coded_quantile
+from ._numeric import averaged, mixture_crps
 
 _GRID = 65
 _GOLDEN, _GOLDEN_STEPS = 0.5 * (np.sqrt(5.0) - 1.0), 60
@@ -79,6 +80,20 @@ class Law:
         law = self.chosen(experts)
         return law.ppf(rng.uniform(size=law.shape))[:, 0]
 
+    def coded(self):
+        """Return what a kernel needs to know of the laws, or None.
+
+        Returns
+        -------
+        kind : int
+            One of those in ``skmoe._ops.continuous``.
+        parts : list of ndarrays of shape (n, k, m)
+            Its parts.
+        standard : Law of shape (1, k, m) or None
+            The same laws without location and scale, for kinds that need a table.
+        """
+        return None
+
     def mixture_quantile(self, weights, levels):
         """Quantiles of the mixtures of the k laws.
 
@@ -94,7 +109,7 @@ class Law:
         ndarray of shape (n, q, m)
             The smallest values up to which there is so much probability.
         """
-        return mixture_quantile(self, weights, levels)
+        return coded_quantile(self, weights, levels)
 
     def mixture_crps(self, weights, y):
         """Continuous ranked probability score of the mixtures.

@@ -4,13 +4,15 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
+from ._panjer import counts_crps, counts_quantile
 from .base import Law
 
 
 class CountLaw(Law):
     """What laws of counts share.
 
-    A subclass has ``_log_mass``, ``_cdf`` and ``_sf`` of whole numbers of at least zero.
+    A subclass has ``_log_mass``, ``_cdf`` and ``_sf`` of whole numbers of at least zero, and
+    ``recursion``.
     """
 
     discrete = True
@@ -20,6 +22,25 @@ class CountLaw(Law):
         y = np.asarray(y, dtype=np.float64)
         possible = (y >= 0.0) & (y == np.floor(y))
         return np.where(possible, self._log_mass(np.where(possible, y, 0.0)), -np.inf)
+
+    def recursion(self):
+        """Return what gives a probability from the last one.
+
+        Returns
+        -------
+        log_first, a, b, zero : float or ndarray of shape (n, k, m)
+            Logarithm of p(0), and p(y + 1) / p(y) = (a + b y) / (y + 1); the share of extra
+            zeros beside that law.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no recursion")
+
+    def mixture_quantile(self, weights, levels):
+        """Quantiles of the mixtures; see `Law.mixture_quantile`."""
+        return counts_quantile(self, weights, levels)
+
+    def mixture_crps(self, weights, y):
+        """Score of the mixtures; see `Law.mixture_crps`."""
+        return counts_crps(self, weights, y)
 
     def cdf(self, y):
         """Probability of a value up to y."""
@@ -54,6 +75,10 @@ class PoissonLaw(CountLaw):
     def modes(self):
         """Return the most probable values: (n, k, m)."""
         return np.floor(self._mean)
+
+    def recursion(self):
+        """Return the recursion of probabilities; see `CountLaw.recursion`."""
+        return -self._mean, self._mean, 0.0, 0.0
 
     def _log_mass(self, y):
         return scipy.special.xlogy(y, self._mean) - self._mean - scipy.special.gammaln(y + 1.0)
@@ -95,6 +120,12 @@ class NegativeBinomialLaw(CountLaw):
     def modes(self):
         """Return the most probable values: (n, k, m)."""
         return np.floor(np.maximum(self._mean * (1.0 - self._dispersion), 0.0))
+
+    def recursion(self):
+        """Return the recursion of probabilities; see `CountLaw.recursion`."""
+        r, product = 1.0 / self._dispersion, self._dispersion * self._mean
+        b = product / (1.0 + product)
+        return -r * np.log1p(product), r * b, b, 0.0
 
     def _tries(self):
         """Number of failures that is waited for, and the probability of one."""
@@ -152,6 +183,13 @@ class BinomialLaw(CountLaw):
     def modes(self):
         """Return the most probable values: (n, k, m)."""
         return np.minimum(np.floor((self._trials + 1.0) * self._proba), self._trials)
+
+    def recursion(self):
+        """Return the recursion of probabilities; see `CountLaw.recursion`."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            odds = self._proba / (1.0 - self._proba)
+            first = scipy.special.xlog1py(self._trials, -self._proba)
+            return first, self._trials * odds, -odds, 0.0
 
     def _log_mass(self, y):
         rest = np.maximum(self._trials - y, 0.0)
@@ -215,6 +253,11 @@ class ZeroInflatedLaw(CountLaw):
         """Return the most probable values: (n, k, m)."""
         inner = self.law.modes()
         return np.where(self.log_density(0.0) >= self.log_density(inner), 0.0, inner)
+
+    def recursion(self):
+        """Return the recursion of probabilities; see `CountLaw.recursion`."""
+        log_first, a, b, zero = self.law.recursion()
+        return log_first, a, b, 1.0 - (1.0 - zero) * (1.0 - self._zero)
 
     def _log_mass(self, y):
         inside = np.log1p(-self._zero) + self.law.log_density(y)

@@ -3,8 +3,12 @@
 import numpy as np
 import scipy.special
 
+from ..._ops import get_ops
 from ._numeric import quantile_of_each
 from .base import Law, log_of
+
+# Shape over mean of inverse Gaussian laws up to which the kernel's terms do not overflow.
+_MOST_SHAPE = 300.0
 
 
 class GammaLaw(Law):
@@ -29,6 +33,13 @@ class GammaLaw(Law):
     def modes(self):
         """Return the most probable values: (n, k, m)."""
         return self._mean * np.maximum(1.0 - 1.0 / self._shape, 0.0)
+
+    def coded(self):
+        """Return what a kernel needs to know; see `Law.coded`."""
+        if not np.array_equal(np.broadcast_to(self._shape[:1], self._shape.shape), self._shape):
+            return None
+        standard = GammaLaw(self._shape[:1], self._shape[:1])
+        return get_ops().POSITIVE, [self._mean, self._mean / self._shape], standard
 
     def log_density(self, y):
         """Logarithm of the density; y broadcasts against (n, k, m)."""
@@ -88,6 +99,14 @@ class InverseGaussianLaw(Law):
         square = self._shape * np.square(at / self._mean - 1.0) / at
         inside = 0.5 * (np.log(self._shape / (2.0 * np.pi)) - 3.0 * np.log(at) - square)
         return np.where(np.isneginf(log_y), -np.inf, inside)
+
+    def coded(self):
+        """Return what a kernel needs to know; see `Law.coded`."""
+        ratio = self._shape / self._mean
+        if np.any(ratio > _MOST_SHAPE):
+            return None
+        reflected = 0.5 * np.exp(2.0 * ratio)
+        return get_ops().INVERSE_GAUSSIAN, [self._mean, self._shape, reflected], None
 
     def _halves(self, y):
         """Two logarithms, of normal probabilities above and, reflected, below."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..._ops import get_ops
 from .base import Law
 
 
@@ -32,6 +33,10 @@ class AsymmetricLaplaceLaw(Law):
     def modes(self):
         """Return the most probable values: (n, k, m)."""
         return self.loc
+
+    def coded(self):
+        """Return what a kernel needs to know; see `Law.coded`."""
+        return get_ops().LAPLACE, [self.loc, self.scale, self.level], None
 
     def _product(self):
         return self.level * (1.0 - self.level)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ._panjer import counts_crps, counts_quantile
 from .base import Law
 
 
@@ -77,6 +78,21 @@ class MixedLaw(Law):
     def upper_mean(self, y):
         """Mean of the values above y times their probability."""
         return self._each("upper_mean", y)
+
+    def recursion(self):
+        """Return the recursion of probabilities, where all laws are of counts."""
+        found = [np.broadcast_arrays(*law.recursion(), law.mean())[:4] for law in self.laws]
+        return [np.concatenate(parts, axis=1) for parts in zip(*found, strict=True)]
+
+    def mixture_quantile(self, weights, levels):
+        """Quantiles of the mixtures; see `Law.mixture_quantile`."""
+        if self.discrete:
+            return counts_quantile(self, weights, levels)
+        return super().mixture_quantile(weights, levels)
+
+    def mixture_crps(self, weights, y):
+        """Score of the mixtures; see `Law.mixture_crps`."""
+        return counts_crps(self, weights, y) if self.discrete else super().mixture_crps(weights, y)
 
     def sample(self, experts, rng):
         """Draw one value for each row; see `Law.sample`."""

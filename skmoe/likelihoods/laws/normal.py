@@ -61,6 +61,10 @@ class NormalLaw(Law):
         density = np.exp(-0.5 * np.square(z) - _LOG_ROOT_2PI)
         return self.loc * scipy.special.ndtr(-z) + self.scale * density
 
+    def coded(self):
+        """Return what a kernel needs to know; see `Law.coded`."""
+        return get_ops().NORMAL, [self.loc, self.scale], None
+
     def mixture_quantile(self, weights, levels):
         """Quantiles of the mixtures of the k laws.
 
@@ -169,6 +173,10 @@ class LogNormalLaw(NormalLaw):
         """Mean of the values above y times their probability."""
         z = (log_of(y) - self.loc) / self.scale
         return self.mean() * scipy.special.ndtr(self.scale - z)
+
+    def coded(self):
+        """Return nothing: the kernel of normal laws is used on logarithms."""
+        return None
 
     def mixture_quantile(self, weights, levels):
         """Quantiles of the mixtures of the k laws; see `NormalLaw.mixture_quantile`."""

@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.special
 
+from ..._ops import get_ops
 from .base import Law
 
 
@@ -31,6 +32,13 @@ class StudentTLaw(Law):
     def modes(self):
         """Return the most probable values: (n, k, m)."""
         return self.loc
+
+    def coded(self):
+        """Return what a kernel needs to know; see `Law.coded`."""
+        if not np.array_equal(np.broadcast_to(self.df[:1], self.df.shape), self.df):
+            return None
+        standard = StudentTLaw(0.0, 1.0, self.df[:1])
+        return get_ops().WIDE, [self.loc, self.scale], standard
 
     def log_density(self, y):
         """Logarithm of the density; y broadcasts against (n, k, m)."""

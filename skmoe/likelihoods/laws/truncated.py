@@ -4,6 +4,7 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
+from ..._ops import get_ops
 from .base import Law, log_of
 
 _LOG_ROOT_2PI = 0.5 * np.log(2.0 * np.pi)
@@ -40,6 +41,16 @@ class TruncatedNormalLaw(Law):
         with np.errstate(invalid="ignore"):
             products = np.where(first > 0, low * first, 0.0) - np.where(last > 0, high * last, 0.0)
         return np.square(self.scale) * (1.0 + products - np.square(first - last))
+
+    def coded(self):
+        """Return what a kernel needs to know; see `Law.coded`."""
+        ends = self._ends()
+        upper = ends[0] > 0.0
+        first, last = (scipy.special.ndtr(np.where(upper, -end, end)) for end in ends)
+        if np.any(np.abs(last - first) < 1e-200):
+            return None
+        parts = [self.loc, self.scale, self.lower, self.upper, first, last]
+        return get_ops().TRUNCATED, parts, None
 
     def _density(self, z):
         """Standard normal density over the probability between the bounds."""
@@ -112,6 +123,16 @@ class TruncatedLogNormalLaw(TruncatedNormalLaw):
         """Return the variances: (n, k, m)."""
         first = self._log_moment(1.0)
         return np.exp(2.0 * first) * np.expm1(np.maximum(self._log_moment(2.0) - 2.0 * first, 0.0))
+
+    def mixture_quantile(self, weights, levels):
+        """Quantiles of the mixtures of the k laws; see `Law.mixture_quantile`."""
+        logs = TruncatedNormalLaw(self.loc, self.scale, log_of(self.lower), log_of(self.upper))
+        found = np.exp(logs.mixture_quantile(weights, levels))
+        return np.clip(found, self.lower.min(1)[:, None], self.upper.max(1)[:, None])
+
+    def coded(self):
+        """Return nothing: quantiles are those of normal laws on logarithms."""
+        return None
 
     def modes(self):
         """Return the most probable values: (n, k, m)."""

@@ -8,6 +8,8 @@ from .base import Law
 
 # Terms of the Poisson law beyond so many standard deviations are left out.
 _REACH, _EXTRA = 9.0, 25.0
+# Smaller probabilities (logarithm) are left out of sums, too.
+_LEAST_LOG = -60.0
 
 
 class TweedieLaw(Law):
@@ -83,7 +85,7 @@ class TweedieLaw(Law):
         x = np.maximum(y, 0.0) / scale
         found = np.exp(-number) + np.zeros(x.shape)
         for j, log_proba in self._terms():
-            found = found + np.exp(log_proba) * scipy.special.gammainc(j * shape, x)
+            found = found + _terms_of(scipy.special.gammainc, log_proba, j * shape, x)
         return np.where(np.asarray(y) >= 0.0, np.minimum(found, 1.0), 0.0)
 
     def sf(self, y):
@@ -92,7 +94,7 @@ class TweedieLaw(Law):
         x = np.maximum(y, 0.0) / scale
         found = np.zeros(x.shape)
         for j, log_proba in self._terms():
-            found = found + np.exp(log_proba) * scipy.special.gammaincc(j * shape, x)
+            found = found + _terms_of(scipy.special.gammaincc, log_proba, j * shape, x)
         return np.where(np.asarray(y) >= 0.0, np.minimum(found, 1.0), 1.0)
 
     def ppf(self, levels):
@@ -114,3 +116,12 @@ class TweedieLaw(Law):
         number, shape, scale = (part[:, 0] for part in self.chosen(experts)._sums())
         n = rng.poisson(number)
         return rng.gamma(np.where(n > 0, n * shape, 1.0)) * np.where(n > 0, scale, 0.0)
+
+
+def _terms_of(function, log_proba, a, x):
+    """Probability times an incomplete gamma function, where it is not negligible."""
+    log_proba, a, x = np.broadcast_arrays(log_proba, a, x)
+    counts = log_proba > _LEAST_LOG
+    found = np.zeros(x.shape)
+    found[counts] = np.exp(log_proba[counts]) * function(a[counts], x[counts])
+    return found

@@ -1,0 +1,203 @@
+"""Quantiles and scores of mixtures by kernels, against the plain ways of `_numeric`."""
+
+import time
+
+import numpy as np
+import pytest
+import scipy.stats
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skmoe.likelihoods.laws import (
+    AsymmetricLaplaceLaw,
+    BinomialLaw,
+    GammaLaw,
+    InverseGaussianLaw,
+    LaplaceLaw,
+    MixedLaw,
+    NegativeBinomialLaw,
+    NormalLaw,
+    PoissonLaw,
+    StudentTLaw,
+    TruncatedLogNormalLaw,
+    TruncatedNormalLaw,
+    ZeroInflatedLaw,
+    _coded,
+)
+from skmoe.likelihoods.laws._numeric import mixture_crps, mixture_quantile
+from skmoe.mixture import MixtureDistribution
+
+N, K = 40, 3
+LEVELS = np.array([1e-9, 1e-6, 0.001, 0.1, 0.3, 0.5, 0.51, 0.9, 0.99, 1 - 1e-6, 1 - 1e-12])
+
+rng = np.random.RandomState(0)
+LOC = rng.normal(size=(N, K, 1))
+SCALE, MEAN, SHARE = (
+    rng.uniform(0.3, 2.0, size=(1, K, 1)),
+    np.exp(1.5 * LOC),
+    0.1 + 0.2 * rng.rand(),
+)
+WEIGHTS = rng.dirichlet(np.ones(K), size=N)
+WEIGHTS[:5, 0] = 0.0
+WEIGHTS /= WEIGHTS.sum(axis=1, keepdims=True)
+
+DENSITIES = {
+    "student t": lambda: StudentTLaw(LOC, SCALE, np.array([1.0, 4.0, 30.0])[:, None]),
+    "laplace": lambda: LaplaceLaw(LOC, SCALE),
+    "asymmetric laplace": lambda: AsymmetricLaplaceLaw(LOC, SCALE, 0.8),
+    "gamma": lambda: GammaLaw(MEAN, SCALE),
+    "inverse gaussian": lambda: InverseGaussianLaw(MEAN, 3.0 / SCALE),
+    "truncated normal": lambda: TruncatedNormalLaw(LOC, SCALE, -0.5, 1.0),
+    "half normal": lambda: TruncatedNormalLaw(LOC, SCALE, 0.0, np.inf),
+    "truncated lognormal": lambda: TruncatedLogNormalLaw(LOC, SCALE, 0.5, np.inf),
+    "several kinds": lambda: MixedLaw(
+        [
+            NormalLaw(LOC[:, :1], SCALE[:, :1] + 0.0 * LOC[:, :1]),
+            GammaLaw(MEAN[:, 1:2], SCALE[:, 1:2]),
+            StudentTLaw(LOC[:, 2:], SCALE[:, 2:], 4.0),
+        ]
+    ),
+}
+COUNTS = {
+    "poisson": lambda: PoissonLaw(MEAN),
+    "negative binomial": lambda: NegativeBinomialLaw(MEAN, SCALE),
+    "binomial": lambda: BinomialLaw(1.0 / (1.0 + MEAN), 12),
+    "zero-inflated": lambda: ZeroInflatedLaw(NegativeBinomialLaw(MEAN, SCALE), SHARE),
+    "several kinds": lambda: MixedLaw(
+        [PoissonLaw(MEAN[:, :1]), BinomialLaw(1.0 / (1.0 + MEAN[:, 1:2]), 9)]
+        + [ZeroInflatedLaw(PoissonLaw(MEAN[:, 2:]), SHARE)]
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def tables(monkeypatch):
+    """Tables also where they do not pay."""
+    monkeypatch.setattr(_coded, "_MANY", 0)
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_quantiles_of_densities_are_those_of_exact_steps(name):
+    law = DENSITIES[name]()
+    found = law.mixture_quantile(WEIGHTS, LEVELS)[:, :, 0]
+    expected = mixture_quantile(law, WEIGHTS, LEVELS)[:, :, 0]
+    assert_allclose(found, expected, rtol=1e-9, atol=1e-10)  # tables: 2e-10 of log odds
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_kernels_do_nearly_all_of_it(name, monkeypatch):
+    """The exact functions are asked for the outermost levels only."""
+    asked = []
+
+    def exact(law, weights, levels):
+        asked.append(np.ravel(levels))
+        return mixture_quantile(law, weights, levels)
+
+    monkeypatch.setattr(_coded, "mixture_quantile", exact)
+    DENSITIES[name]().mixture_quantile(WEIGHTS, LEVELS)
+    assert_array_equal(np.unique(asked), LEVELS[[0, -1]])
+
+
+def test_levels_of_rows_and_outputs_of_their_own():
+    law = LaplaceLaw(np.concatenate([LOC, LOC + 1], axis=2), np.concatenate([MEAN, MEAN], axis=2))
+    levels = np.sort(np.random.RandomState(1).uniform(0.01, 0.99, size=(N, 4, 2)), axis=1)
+    found = law.mixture_quantile(WEIGHTS, levels)
+    assert_allclose(found, mixture_quantile(law, WEIGHTS, levels), rtol=1e-10, atol=1e-10)
+    assert found.shape == (N, 4, 2)
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        InverseGaussianLaw(MEAN, 1e4 * MEAN),  # so narrow that its terms overflow
+        TruncatedNormalLaw(LOC - 60.0, 1.0, 0.0, np.inf),  # far in a tail
+        StudentTLaw(LOC, SCALE, np.exp(LOC)),  # shapes differ from row to row
+        GammaLaw(MEAN, 0.01),  # most of it indistinguishable from zero
+    ],
+    ids=["narrow", "far", "shapes of rows", "near zero"],
+)
+def test_laws_that_a_kernel_cannot_take_are_left_to_exact_steps(law):
+    assert _coded._coded(law, True) is None
+    levels = np.array([0.1, 0.5, 0.9])
+    found = law.mixture_quantile(WEIGHTS, levels)
+    assert_array_equal(found, mixture_quantile(law, WEIGHTS, levels))
+
+
+def test_tables_are_made_where_they_pay(monkeypatch):
+    monkeypatch.setattr(_coded, "_MANY", 1000)
+    law = GammaLaw(MEAN, SCALE)
+    assert _coded._coded(law, False) is None and _coded._coded(law, True) is not None
+    assert _coded._coded(LaplaceLaw(LOC, SCALE), False) is not None
+
+
+def test_one_peak_far_from_the_others():
+    """From one level to the next the quantile jumps over a gap."""
+    law = LaplaceLaw(np.array([[[-1e6], [0.0], [1e6]]]), np.array([[[1e-3], [1.0], [1e-3]]]))
+    weights, levels = np.array([[0.3, 0.4, 0.3]]), np.array([0.1, 0.29, 0.31, 0.5, 0.69, 0.71])
+    found = law.mixture_quantile(weights, levels)
+    assert_allclose(found, mixture_quantile(law, weights, levels), rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_quantiles_of_counts_are_those_of_a_search(name):
+    law = COUNTS[name]()
+    expected = mixture_quantile(law, WEIGHTS, LEVELS)
+    assert_array_equal(law.mixture_quantile(WEIGHTS, LEVELS), expected)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_quantiles_of_the_probability_of_a_count_are_the_count(name):
+    """Where a last digit decides it is that of the law's own probabilities."""
+    dist = MixtureDistribution(np.log(np.maximum(WEIGHTS, 1e-300)), COUNTS[name]())
+    for count in range(9):
+        proba = dist.cdf(count)
+        for row in np.flatnonzero(proba - dist.cdf(count - 1) > 1e-9)[::7]:
+            if proba[row] < 1.0 - 1e-9:
+                assert dist[[row]].quantile(proba[row])[0] == count
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_scores_of_counts_are_those_of_sums_of_probabilities(name):
+    law, y = COUNTS[name](), np.random.RandomState(0).uniform(-3, 30, size=(N, 1))
+    y[::2] = np.floor(y[::2])
+    y[0], y[1] = 800.0, -7.25
+    expected = mixture_crps(law, WEIGHTS, y)
+    assert_allclose(law.mixture_crps(WEIGHTS, y), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("mean", [500.0, 3000.0, 1e7])
+def test_large_counts(mean):
+    law = PoissonLaw(np.array([[[mean], [1.1 * mean]]]))
+    weights, levels = np.array([[1.0, 0.0]]), np.array([0.01, 0.5, 0.99])
+    found = law.mixture_quantile(weights, levels)[0, :, 0]
+    assert_array_equal(found, scipy.stats.poisson(mean).ppf(levels))
+    if mean < 1e6:
+        score = law.mixture_crps(weights, np.array([[mean + 7.0]]))[0, 0]
+        draws = scipy.stats.poisson(mean).ppf((np.arange(20_000) + 0.5) / 20_000)
+        half = ((2 * np.arange(20_000) + 1 - 20_000) @ draws) / 20_000**2
+        assert_allclose(score, np.abs(draws - mean - 7.0).mean() - half, rtol=1e-3)
+
+
+def test_certain_successes_and_zero_means():
+    laws = [BinomialLaw(np.ones((2, 1, 1)), 5), PoissonLaw(np.zeros((2, 1, 1)))]
+    found = MixedLaw(laws).mixture_quantile(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0.5]))
+    assert_array_equal(found[:, 0, 0], [5.0, 0.0])
+
+
+@pytest.mark.slow
+@pytest.mark.jit_only
+@pytest.mark.parametrize("name", ["normal", "poisson", "negative binomial"])
+def test_nine_quantiles_of_many_rows_take_less_than_two_seconds(name):
+    """100,000 rows, eight laws; of one core after the first call, in seconds of processor."""
+    local = np.random.RandomState(0)
+    loc, scale = local.normal(size=(100_000, 8, 1)), local.uniform(0.3, 1.5, size=(1, 8, 1))
+    law = {
+        "normal": NormalLaw(loc, scale),
+        "poisson": PoissonLaw(5.0 * np.exp(loc)),
+        "negative binomial": NegativeBinomialLaw(5.0 * np.exp(loc), scale),
+    }[name]
+    weights = local.dirichlet(np.ones(8), size=100_000)
+    dist = MixtureDistribution(np.log(weights), law)
+    dist[:10].quantile([0.1, 0.5])
+    start = time.process_time()
+    dist.quantile(np.arange(1, 10) / 10)
+    assert time.process_time() - start < 2.0
