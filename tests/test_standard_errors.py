@@ -75,6 +75,45 @@ def test_golden_npreg():
     )
 
 
+@pytest.mark.slow
+def test_golden_npreg_of_flexmix(shared_data):
+    """Refit of flexmix 2.3-18 (R 4.2.2) to its own NPreg, concomitant ~ x, method "optim".
+
+    flexmix was started at the true classes, tolerance 1e-14; log-likelihoods are -642.077
+    (Gaussian, scale corrected for degrees of freedom) and -440.5513 (Poisson).
+    """
+    rows = shared_data("npreg")
+    start = (rows["class"] == 2).to_numpy().astype(int)
+    options = {"n_experts": 2, "n_init": 1, "init": start, **FREE, **TIGHT}
+    X = pd.DataFrame({"x": rows["x"], "square": rows["x"] ** 2})
+    law = Gaussian(floor=0.0)
+    model = MoERegressor(likelihood=law, gate_features=["x"], **options).fit(X, rows["yn"])
+    assert_allclose(model.log_likelihood(X, rows["yn"]).sum(), -642.0639, atol=1e-3)
+    table = standard_errors(model, X, rows["yn"]).table()
+    golden = {
+        ("expert", "x"): [[4.792870, 0.511736], [9.820462, 0.595206]],
+        ("expert", "square"): [[-0.965813, 0.0555585], [0.0388068, 0.0498696]],
+        ("expert", "(intercept)"): [[-0.173360, 1.014381], [14.766074, 1.336800]],
+        ("noise", "log(scale)"): [[1.234809, 0.0823545], [1.240217, 0.0783491]],
+        ("gate", "x"): [[0.0514331, 0.0533081]],
+        ("gate", "(intercept)"): [[-0.2139575, 0.2935202]],
+    }
+    for (part, term), expected in golden.items():
+        assert_allclose(numbers_of(table, part, term), expected, rtol=1e-3)
+    X = rows[["x"]]
+    model = MoERegressor(likelihood="poisson", **options).fit(X, rows["yp"])
+    assert_allclose(model.log_likelihood(X, rows["yp"]).sum(), -440.5513, atol=1e-4)
+    table = standard_errors(model, X, rows["yp"]).table()
+    golden = {
+        ("expert", "x"): [[-0.1718710, 0.0466440], [0.0641064, 0.0258564]],
+        ("expert", "(intercept)"): [[1.243276, 0.159751], [1.917794, 0.223488]],
+        ("gate", "x"): [[-0.0523831, 0.118918]],
+        ("gate", "(intercept)"): [[0.2691407, 1.022184]],
+    }
+    for (part, term), expected in golden.items():
+        assert_allclose(numbers_of(table, part, term), expected, rtol=1e-3)
+
+
 def test_golden_patent():
     """Refit of flexmix 2.3-18 (R 4.2.2): three Poisson experts on lgRD, concomitant ~ RDS.
 
