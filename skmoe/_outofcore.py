@@ -16,7 +16,7 @@ from ._combine import check_combine
 from ._door import Door
 from ._fit import Parts
 from ._joint import fit_joint
-from ._monitor import Monitor
+from ._monitor import Interrupted, Monitor
 from ._outputs import resolve_gating
 from ._rows import MOST_BYTES, LocalRows, ahead
 from ._solving import resolve_solver, seeded
@@ -192,8 +192,14 @@ class OutOfCore:
         else:
             parts = self._start_on(sample, plan, gate, likelihood, rng)
         monitor = Monitor(self._tolerance(False), self.max_iter, solver.patience, self._progress())
+        stop = None
         with single_blas:
-            result = run(solver.fit, data, parts, monitor, None)
+            try:
+                result = run(solver.fit, data, parts, monitor, None)
+            except Interrupted as found:
+                if not self.warm_start:
+                    raise
+                stop, result = found, found.result
         self.solver_, self._gating, self._fitted_form = solver, gating, form
         kept = result.history["load"][int(np.argmax(result.history["objective"]))]
         mean = None if n_classes else facts.y.mean
@@ -201,6 +207,8 @@ class OutOfCore:
         self._publish(door, data, plan, result)
         self._seen, self._fingerprint = Seen(data.total_weight, mean, False), None
         self.routing_bias_, self.load_ = None, kept
+        if stop is not None:
+            raise stop
         self._warn_of(result)
         return self
 

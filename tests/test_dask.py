@@ -27,12 +27,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
-N_ROWS = 4000
+N_ROWS = 2000
 X, Y = make_moe_regression(N_ROWS, 5, n_experts=3, random_state=0)
 XC, LABELS = make_moe_classification(N_ROWS, 5, n_experts=3, n_classes=3, random_state=0)
 LABELS = np.array(["no", "perhaps", "yes"])[LABELS]
 WEIGHT = np.random.default_rng(0).integers(0, 3, size=N_ROWS).astype(float)
-SETTINGS = {"n_experts": 3, "max_iter": 25, "random_state": 0}
+SETTINGS = {"n_experts": 3, "max_iter": 12, "n_init": 1, "random_state": 0}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def tasks_of(dask_scheduler):
     return sorted(map(str, dask_scheduler.tasks))
 
 
-def as_arrays(*arrays, rows=700):
+def as_arrays(*arrays, rows=350):
     import dask.array as da
 
     return [
@@ -208,7 +208,7 @@ def test_bad_collections_are_told(on_dask):
     model = on_dask.MoERegressor(**SETTINGS)
     cases = [
         ((dX, Y), TypeError, "y is a ndarray"),
-        ((dX, dy[:-1]), ValueError, "X has 4000 rows, and y has 3999"),
+        ((dX, dy[:-1]), ValueError, "X has 2000 rows, and y has 1999"),
         ((dX, fy), ValueError, "X has 6 partitions, and y has 4"),
         ((da.where(dX > 2.0, np.nan, dX), dy), ValueError, "X contains NaN or infinity in columns"),
         ((fX, fy, 0.0 * fw), ValueError, "X has no rows"),
@@ -276,7 +276,7 @@ def pid():
 
 def main(kill):
     X, y = make_moe_regression(20_000, 6, n_experts=3, random_state=0)
-    settings = {"n_experts": 3, "max_iter": 40, "tol": 0.0, "random_state": 0}
+    settings = {"n_experts": 3, "max_iter": 14, "tol": 0.0, "random_state": 0}
     import warnings
     warnings.simplefilter("ignore")
     alone = skmoe.MoERegressor(**settings).fit_blocks((X, y))
@@ -290,7 +290,7 @@ def main(kill):
         if kill:
             update = Monitor.update
             def watched(self, *arguments, **more):
-                if self.max_iter == 40 and self.n_iter == 5 and not killed:
+                if self.max_iter == 14 and self.n_iter == 5 and not killed:
                     os.kill(pids[0], signal.SIGKILL)
                     killed.append(pids[0])
                 return update(self, *arguments, **more)

@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 from conftest import require
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import Ridge
 
 from skmoe import MoEClassifier, MoERegressor
@@ -234,6 +234,36 @@ def test_warm_start_goes_on_from_the_last_fit():
     assert again.n_iter_ <= 12 and again.converged_
     model.fit(X, Y)
     assert model.n_iter_ <= 12
+
+
+def interrupted(passes):
+    """Rows that raise Ctrl-C after so many passes."""
+    passed = []
+
+    def blocks():
+        passed.append(1)
+        if len(passed) > passes:
+            raise KeyboardInterrupt
+        yield X, Y
+
+    return blocks
+
+
+def test_an_interrupted_fit_keeps_what_warm_start_asks_for():
+    settings = {"n_experts": 3, "tol": 0.0, "random_state": 0}
+    model = MoERegressor(**settings)
+    with pytest.raises(KeyboardInterrupt, match="as it was before fit"):
+        model.fit_blocks(interrupted(12))
+    assert not hasattr(model, "gate_")
+    model.set_params(warm_start=True)
+    with pytest.raises(KeyboardInterrupt, match="kept as the fit"):
+        model.fit_blocks(interrupted(12))
+    assert not model.converged_ and 2 < model.n_iter_ < 10
+    assert model.objective_ == max(model.history_["objective"])
+    before = model.objective_
+    with pytest.warns(ConvergenceWarning):
+        model.set_params(max_iter=5).fit_blocks((X, Y))
+    assert model.history_["objective"][0] == pytest.approx(before, abs=1e-9)
 
 
 def test_the_sample_does_not_depend_on_how_rows_are_cut():
@@ -490,6 +520,9 @@ def test_steps_by_blocks_are_calls_of_partial_fit():
     for part, target in cut(X, Y)():
         other.partial_fit(part, target)
     assert_array_equal(model.predict(X), other.predict(X))
+    before = model.score(X, Y)
+    model.fit_blocks((X, Y)).partial_fit_blocks((X, Y), memory_limit="1MB")
+    assert model.score(X, Y) > before - 0.01
     labels = np.array(list("abc"))[LABELS]
     steps = MoEClassifier(n_experts=2, random_state=0)
     steps.partial_fit_blocks((XC, labels), classes=list("abc"), memory_limit="1MB")
