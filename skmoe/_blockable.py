@@ -6,6 +6,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import is_classifier
 
+from ._rows import MOST_BYTES
 from .experts.linear import LinearExpert
 from .gates.softmax import SoftmaxGate
 from .likelihoods.categorical import Categorical
@@ -79,7 +80,12 @@ def bytes_of(limit):
     )
 
 
-def shares(limit, first, plan, classify):
+def bytes_of_block(limit, blocks):
+    """Bytes of a block that is only passed on, under a limit of memory."""
+    return min(max(limit - blocks.overhead, limit // 8) // 8, MOST_BYTES)
+
+
+def shares(limit, first, plan, classify, overhead=0):
     """Bytes of a block and rows of the sample under a limit of memory.
 
     Parameters
@@ -89,6 +95,8 @@ def shares(limit, first, plan, classify):
     first : Block
     plan : ExpertPlan
     classify : bool
+    overhead : int, default=0
+        Bytes that reading takes.
 
     Returns
     -------
@@ -101,7 +109,7 @@ def shares(limit, first, plan, classify):
     # derivatives by all parameters, where they are few.
     n_grams = n_experts * n_columns**2 * (24 if n_experts * n_columns**2 < 2**19 else 9)
     n_parameters = n_columns * n_experts * (1 + n_outputs)
-    fixed = 8 * (n_grams + min(8 * n_parameters**2, 2**23))
+    fixed = overhead + 8 * (n_grams + min(8 * n_parameters**2, 2**23))
     row_bytes = first.X.itemsize * n_columns + 8 * (1 + n_outputs)
     sample_bytes = 8 * (2 * n_columns + 12 * n_experts * (1 + n_outputs))
     least = fixed + 8 * _LEAST_ROWS * row_bytes + 4 * _LEAST_SAMPLE * sample_bytes

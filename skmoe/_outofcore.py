@@ -10,7 +10,7 @@ from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
-from ._blockable import bytes_of, check_parts, check_steps_of_blocks, shares
+from ._blockable import bytes_of, bytes_of_block, check_parts, check_steps_of_blocks, shares
 from ._blockwise import prepare
 from ._combine import check_combine
 from ._door import Door
@@ -18,7 +18,7 @@ from ._fit import Parts
 from ._joint import fit_joint
 from ._monitor import Interrupted, Monitor
 from ._outputs import resolve_gating
-from ._rows import MOST_BYTES, LocalRows, ahead
+from ._rows import LocalRows, ahead
 from ._solving import resolve_solver, seeded
 from ._starts import brief, fit_from_starts, linear_parts, run, start_kinds
 from ._stream import Seen
@@ -100,8 +100,9 @@ class OutOfCore:
             As of `partial_fit`; blocks before the bad one have been learned.
         """
         more = {"classes": classes} if is_classifier(self) else {}
-        n_bytes = min(bytes_of(memory_limit) // 8, MOST_BYTES)
-        for parts in ahead(as_blocks(blocks).read(n_bytes)):
+        blocks = as_blocks(blocks)
+        n_bytes = bytes_of_block(bytes_of(memory_limit), blocks)
+        for parts in ahead(blocks.read(n_bytes)):
             if parts[1] is None:
                 raise ValueError("blocks has no targets; give (X, y) or (X, y, sample_weight).")
             for start in range(0, len(parts[1]), _BATCH_ROWS):
@@ -142,8 +143,9 @@ class OutOfCore:
         n_outputs = len(getattr(self, "classes_", ())) or np.size(self._units[0])
         # Of every row there are a few numbers by expert and output at a time.
         width = self.n_features_in_ + 4 * self.n_experts_ * (1 + n_outputs)
-        n_bytes = min(bytes_of(memory_limit) // 8, MOST_BYTES) * self.n_features_in_ // width
-        answers = self._answers(as_blocks(blocks), method, n_bytes)
+        blocks = as_blocks(blocks)
+        n_bytes = bytes_of_block(bytes_of(memory_limit), blocks) * self.n_features_in_ // width
+        answers = self._answers(blocks, method, n_bytes)
         if out is None:
             return answers
         start = 0
@@ -235,7 +237,7 @@ class OutOfCore:
                 "or use partial_fit_blocks."
             )
         first = LocalRows(blocks, 2**18).first
-        n_bytes, most = shares(limit, first, plan, is_classifier(self))
+        n_bytes, most = shares(limit, first, plan, is_classifier(self), blocks.overhead)
         self._note_columns(first)
         return LocalRows(blocks, n_bytes), most
 

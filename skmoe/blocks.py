@@ -7,6 +7,11 @@ import numpy as np
 __all__ = ["ArrayBlocks", "Blocks", "ParquetBlocks", "StreamBlocks", "as_blocks"]
 
 
+# What Arrow keeps of each column while it decodes it: measured 2.8 MiB, of 21 columns of
+# different numbers in row groups of 500,000.
+_COLUMN_BYTES = 2**22
+
+
 class Blocks:
     """Rows that can be read block by block, as often as they are asked for.
 
@@ -17,6 +22,8 @@ class Blocks:
     once : bool
         Whether rows can be read only once: enough for `predict_blocks` and
         `partial_fit_blocks`, too little for `fit_blocks`.
+    overhead : int
+        Bytes that reading takes beside the blocks themselves.
 
     See Also
     --------
@@ -40,6 +47,7 @@ class Blocks:
     """
 
     once = False
+    overhead = 0
 
     def read(self, n_bytes):
         """Iterate over the blocks, from the first one.
@@ -223,6 +231,7 @@ class ParquetBlocks(Blocks):
         self.features, self.sample_weight = features, sample_weight
         self.files = _parquet_files(path)
         self.columns = self._columns()
+        self.overhead = _COLUMN_BYTES * sum(map(len, self.columns))
 
     def _columns(self):
         """Names of features, targets and weights."""
@@ -259,7 +268,7 @@ class ParquetBlocks(Blocks):
         # Arrow's copy of a batch stands beside the arrays.
         size = max(1, n_bytes // (16 * len(names)))
         for path in self.files:
-            with _parquet().ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
+            with _parquet().ParquetFile(path, pre_buffer=False, buffer_size=2**16) as file:
                 for batch in file.iter_batches(size, columns=names, use_threads=False):
                     X = pd.DataFrame(_matrix(batch, features, path), columns=features, copy=False)
                     y = _target(batch, targets)

@@ -434,7 +434,7 @@ def test_parquet_gives_the_same_fit(tmp_path):
     folder = write_parquet(tmp_path / "rows", table())
     rows = ParquetBlocks(folder, "y", features=list("abcde"), sample_weight="w")
     settings = {"n_experts": 3, "max_iter": 40, "random_state": 0}
-    model = MoERegressor(**settings).fit_blocks(rows, memory_limit="20MB")
+    model = MoERegressor(**settings).fit_blocks(rows, memory_limit="60MB")
     other = MoERegressor(**settings).fit_blocks((X, Y, WEIGHT))
     assert model.objective_ == pytest.approx(other.objective_, abs=1e-11)
     assert model.feature_names_in_.tolist() == list("abcde")
@@ -539,7 +539,11 @@ import numpy as np
 from skmoe import MoERegressor
 from skmoe.datasets import make_moe_regression
 
+from skmoe.blocks import ParquetBlocks
+
 X, y = (np.load(f"{sys.argv[1]}/{name}.npy", mmap_mode="r") for name in "Xy")
+rows = ParquetBlocks(f"{sys.argv[1]}/rows.parquet", "y") if sys.argv[3] == "parquet" else (X, y)
+few = (X[:5000], y[:5000])
 settings = {"n_experts": 4, "max_iter": 8, "tol": 0.0}
 
 def resident():
@@ -549,7 +553,7 @@ def resident():
 
 import warnings
 warnings.simplefilter("ignore")
-MoERegressor(**settings).fit_blocks((X[:5000], y[:5000]))  # compiles
+MoERegressor(**settings).fit_blocks(few)  # compiles
 before = peak = resident()
 done = threading.Event()
 
@@ -560,9 +564,9 @@ def watch():
 
 watcher = threading.Thread(target=watch)
 watcher.start()
-model = MoERegressor(**settings).fit_blocks((X, y), memory_limit=int(sys.argv[2]))
+model = MoERegressor(**settings).fit_blocks(rows, memory_limit=int(sys.argv[2]))
 out = np.lib.format.open_memmap(f"{sys.argv[1]}/out.npy", "w+", float, y.shape)
-model.predict_blocks(X, out=out, memory_limit=int(sys.argv[2]))
+model.predict_blocks(rows, out=out, memory_limit=int(sys.argv[2]))
 done.set()
 watcher.join()
 print(peak - before)
@@ -571,8 +575,10 @@ print(peak - before)
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
-@pytest.mark.parametrize("limit", [40_000_000, 120_000_000])
-def test_memory_stays_below_the_limit(tmp_path, limit):
+@pytest.mark.parametrize(
+    "kind, limit", [("memmap", 40_000_000), ("memmap", 120_000_000), ("parquet", 140_000_000)]
+)
+def test_memory_stays_below_the_limit(tmp_path, kind, limit):
     n_rows = 1_000_000
     rng = np.random.default_rng(0)
     rows = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float64, (n_rows, 20))
@@ -585,7 +591,11 @@ def test_memory_stays_below_the_limit(tmp_path, limit):
     rows.flush()
     target.flush()
     assert rows.nbytes > limit
-    code = [sys.executable, "-c", PEAK, str(tmp_path), str(limit)]
+    if kind == "parquet":
+        require("pyarrow")
+        frame = pd.DataFrame(rows, columns=[f"x{j}" for j in range(20)]).assign(y=target)
+        frame.to_parquet(tmp_path / "rows.parquet", index=False)
+    code = [sys.executable, "-c", PEAK, str(tmp_path), str(limit), kind]
     found = subprocess.run(code, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     assert 0 < int(found.stdout) < limit
