@@ -205,6 +205,7 @@ class Stream:
             factor = np.square(y_scale / data.y_scale)
             fresh = replace(fresh, y_scale=y_scale, base_variance=factor * data.base_variance)
         changes = _change(data.gate_X, fresh.gate_X), _change(data.X, fresh.X)
+        self.steps.turn(fresh)
         self.steps = self.steps.rescaled(_resumed(self.steps.parts, fresh), *changes)
         self.parts = _resumed(self.parts, fresh)
         return fresh

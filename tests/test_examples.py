@@ -111,3 +111,25 @@ def test_matrix_factorisation_of_the_recommender_finds_its_own_kind():
     error = rating[1500:] - model.fit(codes[:1500], rating[:1500]).predict(codes[1500:])
     assert np.sqrt(np.mean(error**2)) < 0.05
     assert model.predict(np.array([[20, 30]])) == model.mean  # neither was seen
+
+
+@pytest.mark.slow
+def test_gallery_runs_on_few_rows(require):
+    for package in ("matplotlib", "sphinx", "babel"):
+        require(package)
+    path = os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")]))
+    scripts = sorted(map(str, (CHECKOUT / "examples" / "gallery").glob("plot_*.py")))
+    assert len(scripts) > 10
+    # One process, so that kernels are loaded once.
+    code = "import runpy, sys\nfor script in sys.argv[1:]: print(script); runpy.run_path(script)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *scripts],
+        cwd=CHECKOUT,
+        env={**os.environ, "PYTHONPATH": path, "SKMOE_QUICK": "1", "MPLBACKEND": "Agg"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("plot_") == len(scripts)
+    assert "nan" not in done.stdout

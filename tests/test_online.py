@@ -177,6 +177,16 @@ def test_passes_over_batches_come_within_a_thousandth_of_the_full_fit(classify, 
     assert -1e-4 < gap < 1e-3
 
 
+def test_adam_goes_on_where_a_stream_moves_to_other_units():
+    model = MoERegressor(n_experts=2, solver=Minibatch(forgetting=0.5), random_state=0)
+    rng = np.random.RandomState(0)
+    for shift in (0.0, 0.0, 50.0, 100.0):
+        X = rng.normal(size=(1500, 2))
+        y = np.abs(X[:, 0]) + 0.1 * rng.normal(size=1500)
+        model.partial_fit(X + shift, y)
+    assert np.isfinite(model.predict(X + 100.0)).all()
+
+
 @pytest.mark.jit_only
 def test_a_changed_regime_is_tracked_with_forgetting_and_not_without():
     X, y = regression(20_000)

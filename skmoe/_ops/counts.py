@@ -3,7 +3,8 @@
 The probabilities of each law follow from one another (Panjer's recursion):
 ``p(y + 1) = p(y) (a + b y) / (y + 1)``; Poisson, negative binomial and binomial laws are those of
 this kind. (Beyond the trials of a binomial law ``a + b y`` is negative, and at them rounding may
-make it less than zero or more: it is cut at zero.) A share ``zero`` of extra zeros is added to each.
+make it less than zero or more: it is cut at zero.) A share ``zero`` of extra zeros is added to
+each.
 """
 
 import math
