@@ -1,5 +1,8 @@
 """Sums of trees on binned features."""
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import numpy as np
 
 from ._ops.trees import FEATURE, LEFT, MASK, add_trees, grow_tree
@@ -17,11 +20,19 @@ class TreeGrower:
         Least sum of curvatures in a leaf.
     l2 : float
         Ridge on the value of a leaf.
+    n_threads : int, default=1
+        Threads that share the trees of `grow_all`.
     """
 
-    def __init__(self, codes, n_bins, categorical, max_leaves, min_curvature, l2):
+    def __init__(self, codes, n_bins, categorical, max_leaves, min_curvature, l2, n_threads=1):
         self.codes, self.n_bins, self.categorical = codes, n_bins, categorical
         self.limits = np.array([max_leaves, min_curvature, l2], dtype=np.float64)
+        self._pool = ThreadPoolExecutor(n_threads) if n_threads > 1 else None
+
+    def grow_all(self, rows, gradients, curvatures):
+        """A tree for each row of gradients and curvatures (P, n), in order."""
+        over = map if self._pool is None else self._pool.map
+        return list(over(partial(self.grow, rows), gradients, curvatures))
 
     def grow(self, rows, gradient, curvature):
         """A tree (nodes, values, gains, masks) on some rows; slopes (n,) of all rows."""

@@ -18,8 +18,8 @@ from .experts.estimators import make_folds
 from .gates.additive import AdditiveGate
 from .gates.softmax import SoftmaxGate
 
-# Folds of the base, where there are many rows and where there are few: out of fold a model of
-# few rows is the worse, the more of them it lacks.
+# Folds of the base, and for numbers of which there are few: out of fold a model of few rows is
+# the worse, the more of them it lacks, and intervals become too wide.
 _BASE_FOLDS, _FEW_FOLDS, _FEW_ROWS = 5, 10, 2000
 _LARGEST_SEED = np.iinfo(np.int32).max
 
@@ -141,7 +141,8 @@ class TrainsInFunctionSpace:
     def _fit_additive(self, data, plan, gate, likelihood, solver, last, given, rng, grown):
         """Train; arguments as of ``_fit_foreign``."""
         seed, n_rows = int(rng.randint(_LARGEST_SEED)), len(data.weight)
-        wanted = _FEW_FOLDS if n_rows < _FEW_ROWS else _BASE_FOLDS
+        few = n_rows < _FEW_ROWS and data.n_classes is None
+        wanted = _FEW_FOLDS if few else _BASE_FOLDS
         wanted = wanted if self.cross_fit == "auto" else self.cross_fit
         if self.cross_fit == "auto" and n_rows < 2 * _BASE_FOLDS:
             wanted = None

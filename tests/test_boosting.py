@@ -215,6 +215,14 @@ def test_any_regressor_is_a_learner():
         MoEClassifier(LogisticRegression(), solver="boosting").fit(X, X[:, 0] > 0)
 
 
+def test_results_do_not_depend_on_threads():
+    model = small(4, base="auto", base_rounds=6, subsample=0.7)
+    one = clone(model).fit(X, Y)
+    other = clone(model).set_params(n_jobs=2).fit(X, Y)
+    np.testing.assert_array_equal(one.predict(X), other.predict(X))
+    np.testing.assert_array_equal(one.log_likelihood(X, Y), other.log_likelihood(X, Y))
+
+
 def test_pickling_and_routing():
     model = small().set_params(top_k=2).fit(X, Y)
     again = pickle.loads(pickle.dumps(model))

@@ -1,5 +1,7 @@
 """The shared base: trained out of fold for the corrections, and on all rows for prediction."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from sklearn.utils import _safe_indexing
 
@@ -92,10 +94,11 @@ def _cross_validated(data, law, grower, template):
     oof = np.empty((law.n_scores, len(data.weight)))
     errors, best = [], np.inf
     kept, n_rounds = oof.copy(), 0
+    pool = ThreadPoolExecutor(data.n_threads) if data.n_threads > 1 else None
+    over = map if pool is None else pool.map
     for number in range(template.base_rounds + 1):
         if number:
-            for run in runs:
-                run.step()
+            list(over(_Run.step, runs))
         for run, (_, test) in zip(runs, data.folds, strict=True):
             oof[:, test] = run.scores[:, test]
         errors.append(float(data.weight @ law.loss(oof) / data.total_weight))

@@ -81,9 +81,11 @@ class State:
         if template.learner is not None:
             (self.slot,) = make_slots([template.learner], ["learner of AdditiveExpert"], seed)
         limits = template.max_leaves, template.min_weight * law.row_curvature, template.l2
-        self.grower = TreeGrower(rows.codes, *rows.ground.bins, *limits)
+        n_threads = data.n_threads
+        self.grower = TreeGrower(rows.codes, *rows.ground.bins, *limits, n_threads)
         gate_limits = template.max_leaves, template.min_weight * _GATE_CURVATURE, template.l2
-        self.gate_grower = TreeGrower(rows.gate_codes, *rows.gate_ground.bins, *gate_limits)
+        bins = rows.gate_ground.bins
+        self.gate_grower = TreeGrower(rows.gate_codes, *bins, *gate_limits, n_threads)
         self.logits = np.zeros((len(names), len(weight)))
         self._climb_ladder()
         self.n_rounds = 0
@@ -171,12 +173,12 @@ class State:
         gradients, curvatures = (
             slope.reshape(self.scores.shape) for slope in law.slopes(shaped, joint)
         )
-        for which in range(len(self.scores)):
-            if self.slot is None:
-                tree = self.grower.grow(chosen, gradients[which], curvatures[which])
-                self.experts.forest.add(tree, which, rate, self.scores, self.rows.codes)
-                continue
-            self._learn(which, chosen, gradients[which], curvatures[which], rate)
+        if self.slot is not None:
+            for which in range(len(self.scores)):
+                self._learn(which, chosen, gradients[which], curvatures[which], rate)
+            return
+        for which, tree in enumerate(self.grower.grow_all(chosen, gradients, curvatures)):
+            self.experts.forest.add(tree, which, rate, self.scores, self.rows.codes)
 
     def _learn(self, which, chosen, gradient, curvature, rate):
         """A correction by another learner: least squares on Newton's steps."""
@@ -217,6 +219,5 @@ class State:
         weights = scipy.special.softmax(self.logits, axis=0)
         gradient = self.weight * (self.resp.T - weights)
         curvature = self.weight * np.maximum(weights * (1.0 - weights), 1e-6)
-        for k in range(self.n_experts):
-            tree = self.gate_grower.grow(chosen, gradient[k], curvature[k])
+        for k, tree in enumerate(self.gate_grower.grow_all(chosen, gradient, curvature)):
             self.gate.forest.add(tree, k, self.template.rate, self.logits, self.rows.gate_codes)
