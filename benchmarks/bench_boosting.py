@@ -273,6 +273,9 @@ def show_ablation(part, order):
     table = []
     for name in order:
         error, loglik = cell(part, name, "rmse"), cell(part, name, "loglik")
+        if not {"Hist", *models} <= set(error.index):
+            print(f"({name} is not complete.)")
+            continue
         table.append([(error[m] / error["Hist"], loglik[m]) for m in models])
         texts = [f"{ratio:.3f}, {value:.3f}" for ratio, value in table[-1]]
         print(f"| {name} | {n_rows(part, name)} | " + " | ".join(texts) + " |")
@@ -300,7 +303,7 @@ def picture(options):
     part = results(options)
     part = part[(part["task"] == "regression") & part["model"].isin(["ours", "NGBoost"])]
     sets = [name for name in REGRESSION if name in set(part["set"])]
-    figure, axes = plt.subplots(2, (len(sets) + 1) // 2, figsize=(9, 4), layout="constrained")
+    figure, axes = plt.subplots(2, len(sets) // 2 + 1, figsize=(9, 4), layout="constrained")
     for ax in axes.flat[len(sets) :]:
         ax.axis("off")
     edges = np.linspace(0, 1, _N_BINS + 1)
@@ -313,7 +316,7 @@ def picture(options):
             ax.stairs(counts * _N_BINS / counts.sum(), edges, label=label, **style)
         ax.axhline(1.0, color="k", lw=0.5)
         ax.set(title=name, xlim=(0, 1), ylim=(0, 2.5), xticks=(0, 0.5, 1))
-    axes.flat[0].legend(loc="upper center", fontsize="small", frameon=False)
+    axes.flat[-1].legend(*axes.flat[0].get_legend_handles_labels(), loc="center", frameon=False)
     figure.supxlabel("probability integral transform of held-out rows")
     figure.supylabel("density")
     figure.savefig(common.IMAGES / "boosting_pit.png", dpi=110)
