@@ -169,7 +169,7 @@ class MoERegressor(OnDask, regressor.MoERegressor):
         As in `skmoe.MoERegressor`.
     cross_fit, init, n_init, max_iter, tol, warm_start, on_expert_error, n_jobs : object
         As in `skmoe.MoERegressor`.
-    random_state, verbose : object
+    device, random_state, verbose, callbacks : object
         As in `skmoe.MoERegressor`.
 
     See Also
@@ -235,7 +235,9 @@ class MoEClassifier(OnDask, classifier.MoEClassifier):
         As in `skmoe.MoEClassifier`.
     top_k, routing, load_balance, combine, cross_fit, init, n_init, max_iter, tol : object
         As in `skmoe.MoEClassifier`.
-    class_weight, warm_start, on_expert_error, n_jobs, random_state, verbose : object
+    class_weight, warm_start, on_expert_error, device, n_jobs, random_state : object
+        As in `skmoe.MoEClassifier`.
+    verbose, callbacks : object
         As in `skmoe.MoEClassifier`.
 
     See Also
