@@ -167,9 +167,9 @@ class MoERegressor(OnDask, regressor.MoERegressor):
         As in `skmoe.MoERegressor`.
     solver, gate_features, expert_features, top_k, routing, load_balance, combine : object
         As in `skmoe.MoERegressor`.
-    cross_fit, init, n_init, max_iter, tol, warm_start, on_expert_error, n_jobs : object
+    cross_fit, init, n_init, max_iter, tol, warm_start, on_expert_error, device : object
         As in `skmoe.MoERegressor`.
-    device, random_state, verbose, callbacks : object
+    n_jobs, random_state, verbose, callbacks : object
         As in `skmoe.MoERegressor`.
 
     See Also
