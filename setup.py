@@ -31,7 +31,7 @@ SKOPS = ["skops>=0.11"]
 PROGRESS = ["tqdm>=4.60"]
 MAPIE = ["mapie>=1.0"]
 # Only tests and examples use these.
-OTHERS = ["polars>=1.0", "optuna>=3.5", "sphinx>=7.0"]
+OTHERS = ["polars>=1.0", "optuna>=3.5"]
 # Later protobuf takes no booleans for integers, which the converters of boosted trees give.
 ONNX = ["skl2onnx>=1.18", "onnxruntime>=1.17", "protobuf<7"]
 

@@ -73,8 +73,8 @@ def _tabled(table, start, step, s):
     """Probabilities below and above, and the density by s: log odds by cubics, lines outside."""
     last = len(table) - 1
     x = (s - start) / step
-    if x <= 0.0 or x >= last:
-        end = 0 if x <= 0.0 else last
+    if not 0.0 < x < last:  # also where it is not a number, which is no place in a table
+        end = last if x >= last else 0
         slope = table[end, 1]
         odds = table[end, 0] + slope * (x - end) * step
     else:
