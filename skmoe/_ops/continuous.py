@@ -184,7 +184,7 @@ def continuous_quantile(weights, kinds, parts, tables, grids, levels, out):
             for _ in range(_MAX_STEPS):
                 last_odds, last_gradient, last_at, at = odds, gradient, at, y
                 below, above, density = _mixture(weights[i], kinds, parts[i], tables, grids, y)
-                odds, gradient = math.log(below / above), below * above / density
+                odds, gradient = np.log(below / above), below * above / density
                 missing = wanted - odds
                 low, high = (y, high) if missing > 0.0 else (low, y)
                 step, close = missing * gradient, abs(missing) < _NEAR
