@@ -37,6 +37,8 @@ def check_parts(estimator, plan, gate, likelihood):
             wrong = name, "it is for rows in memory", "leave it at None"
     if wrong is None and not isinstance(estimator.init, str):
         wrong = "init", "it gives responsibilities of rows in memory", "use a named start"
+    if wrong is None and estimator.device == "cuda":
+        wrong = "device", "blocks are summed on the CPU", "leave it at None"
     for name, plain in (("gate_per_output", False), ("missing_outputs", "raise")):
         if wrong is None and getattr(estimator, name, plain) != plain:
             wrong = name, "it is for rows in memory", f"leave it at {plain!r}"

@@ -122,7 +122,8 @@ class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, B
     device : {"cpu", "cuda"} or None, default=None
         Where linear experts make their passes over the rows. None: on the GPU if X is a CuPy
         array, else on the CPU. "cuda" sends arrays to the GPU once. Fitted attributes are on
-        the host. For dense features, softmax and Gaussian gates; needs ``skmoe[gpu]``.
+        the host. For dense features, softmax and Gaussian gates; needs ``skmoe[gpu]``. It is
+        for `fit`: predictions, `partial_fit` and changes of experts stay on the CPU.
     n_jobs : int, default=None
         Threads that share the rows of a pass for linear experts, parallel fits for other
         ones. Results do not depend on it.

@@ -312,6 +312,7 @@ REFUSED = {
     "hard": (MoERegressor(solver=EM(e_step="hard")), "solver=EM"),
     "polish": (MoERegressor(solver=Gradient(polish=1)), "solver=Gradient"),
     "em": (MoEClassifier(solver="em"), "solver='em'"),
+    "device": (MoERegressor(device="cuda"), "device=.cuda. does not go"),
 }
 
 

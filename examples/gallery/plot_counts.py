@@ -42,7 +42,8 @@ for n_experts, model in models.items():
     print(f"{n_experts} experts: log-likelihood {total:8.2f}, BIC {model.bic(X, y):7.2f}")
 
 # %%
-# One expert with its law underestimates the spread; three claim the right one.
+# Left: firms in the colour of their most responsible expert, and the three curves. Right: what the
+# gate makes of spending per sale.
 model = models[3]
 resp = model.responsibilities(X, y).argmax(axis=1)
 order = np.argsort(X["lgRD"].to_numpy())
