@@ -76,6 +76,22 @@ class Forest:
         self.n_outputs, self.n_features, self.rate = n_outputs, n_features, 1.0
         self._trees, self._flat, self.n_rounds = [], None, 0
 
+    @classmethod
+    def mean(cls, forests):
+        """The forest whose sums are the means of those of forests with as many rounds."""
+        if len(forests) == 1:
+            return forests[0]
+        first, share = forests[0], 1.0 / len(forests)
+        mean = cls(first.n_outputs, first.n_features)
+        mean.rate, mean.n_rounds = share * first.rate, first.n_rounds
+        mean._trees = [
+            (number, output, nodes, share * values, share * gains, masks)
+            for forest in forests
+            for number, output, nodes, values, gains, masks in forest._trees
+        ]
+        mean._trees.sort(key=lambda tree: tree[0])
+        return mean
+
     def add(self, tree, output, rate, scores, codes):
         """Take a tree in, and add it to scores (P, n) of rows with codes (d, n)."""
         nodes, values, gains, masks = tree

@@ -72,6 +72,48 @@ def test_a_tree_is_the_naive_one(max_leaves, least, gaps):
     np.testing.assert_array_equal(again, scores)
 
 
+def test_a_mean_of_forests():
+    binner = Binner(X, np.ones(len(X)), 20)
+    codes = binner.transform(X)
+    grower = TreeGrower(codes, binner.n_bins, binner.categorical, 4, 1.0, 1.0)
+    draws, forests = np.random.default_rng(0), [Forest(1, 3) for _ in range(3)]
+    sums = np.zeros((3, 1, len(X)))
+    for _ in range(4):
+        for forest, scores in zip(forests, sums, strict=True):
+            rows = np.sort(draws.choice(len(X), 100, replace=False))
+            forest.add(grower.grow(rows, Y, np.ones(len(X))), 0, 0.1, scores, codes)
+            forest.close_round()
+    mean = Forest.mean(forests)
+    found = mean.add_to(np.zeros((1, len(X))), codes)
+    np.testing.assert_allclose(found, sums.mean(axis=0), rtol=0, atol=1e-14)
+    gains = np.mean([forest.importance() for forest in forests], axis=0)
+    np.testing.assert_allclose(mean.importance(), gains)
+    short = mean.add_to(np.zeros((1, len(X))), codes, last=2)
+    for forest in forests:
+        forest.cut(2)
+    parts = [forest.add_to(np.zeros((1, len(X))), codes) for forest in forests]
+    np.testing.assert_allclose(short, np.mean(parts, axis=0), rtol=0, atol=1e-14)
+
+
+def test_the_base_is_the_mean_of_its_repeats():
+    """Without corrections the mean of the mixture is the base, whatever else is drawn."""
+    base = {"base": "auto", "base_rounds": 6, "subsample": 0.7}
+
+    def fitted(seed, **more):
+        model = small(2, corrections=False, **base, **more)
+        return model.set_params(solver__random_state=seed).fit(X, Y).predict(X)
+
+    together = fitted(5, base_repeats=2)
+    apart = [fitted(seed, base_repeats=1) for seed in (5, 6)]
+    assert np.abs(apart[0] - apart[1]).max() > 1e-3
+    np.testing.assert_allclose(together, np.mean(apart, axis=0), rtol=0, atol=1e-12)
+    alike = {"base_repeats": 3, "subsample": 1.0}
+    one = {"base_repeats": 1, "subsample": 1.0}
+    model = small(2, base="auto", base_rounds=6, **alike).fit(X, Y)
+    other = small(2, base="auto", base_rounds=6, **one).fit(X, Y)
+    np.testing.assert_array_equal(model.predict(X), other.predict(X))
+
+
 def test_bins_repeat_by_weight():
     column = np.random.RandomState(3).normal(size=(400, 1))
     weight = np.random.RandomState(4).randint(1, 4, size=400)
@@ -207,6 +249,7 @@ def test_other_learners_and_bases():
 def test_any_regressor_is_a_learner():
     tree = DecisionTreeRegressor(max_depth=2, random_state=0)
     settings = {"n_experts": 2, "solver": Boosting(patience=1), "random_state": 0}
+    settings["cross_fit"] = 2
     one = MoERegressor(tree, **settings).fit(X, Y)
     other = MoERegressor(AdditiveExpert(tree), **settings).fit(X, Y)
     np.testing.assert_array_equal(one.predict(X), other.predict(X))

@@ -97,6 +97,14 @@ def test_curves():
     assert model(2, base=None).fit(X, Y).history_["base_error"] == []
 
 
+@pytest.mark.parametrize("patience", [1, 3])
+def test_the_search_ends_some_rounds_after_the_best(patience):
+    fitted = model(300, base=None, rate=0.5, fraction=0.3)
+    curve = fitted.set_params(solver__patience=patience).fit(X, Y).history_["held_out"]
+    assert len(curve) == np.argmax(curve) + 1 + patience < 300
+    assert fitted.converged_
+
+
 def test_the_curve_of_held_out_rows_is_that_of_their_stages():
     """Without a refit the model is the one that the curve was drawn of."""
     solver = Boosting(validation_fraction=0.25, refit=False, random_state=5)

@@ -267,12 +267,14 @@ def test_classifier():
 class TestKilledWorker:
     good = [("ridge", Ridge()), ("line", LinearRegression())]
 
+    @pytest.mark.slow
     def test_is_tried_again(self, tmp_path):
         experts = [*self.good, ("killed", Killed(os.getpid(), str(tmp_path / "killed")))]
         model = make(experts, n_jobs=2, max_iter=1).fit(X, Y)
         assert_same_model(model, make(experts, max_iter=1).fit(X, Y))
         assert (tmp_path / "killed").exists()
 
+    @pytest.mark.slow
     def test_is_reported_by_name(self):
         message = "expert 'killed' failed in fit: the process that fitted it died, also when"
         with pytest.raises(RuntimeError, match=message):

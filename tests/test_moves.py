@@ -83,10 +83,10 @@ def test_every_option_with_every_expert(kind, solver):
     y = y[:, 0]
     model, target = MODELS[kind]
     y = y if target == "numbers" else np.digitize(y, np.quantile(y, [0.3, 0.7]))
-    model.set_params(solver=SOLVERS[solver], max_iter=30, random_state=0, n_init=1)
+    model.set_params(solver=SOLVERS[solver], max_iter=12, random_state=0, n_init=1)
     first = model.fit(X, y).predict(X)
     assert np.isfinite(model.objective_) and model.score(X, y) > 0.4
-    assert len(model.history_["objective"]) == model.n_iter_ <= 30
+    assert len(model.history_["objective"]) == model.n_iter_ <= 12
     np.testing.assert_array_equal(model.fit(X, y).predict(X), first)
 
 
@@ -243,15 +243,15 @@ MOVES = [{"revive": True}, {"polish": 3}, {"revive": True, "polish": 3}]
 
 
 @pytest.mark.parametrize("options", MOVES)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_moves_never_lower_the_objective(task, seed, options):
     data = make_data(task, seed, weighted=True, sparse=seed % 2 == 1)
     resp = responsibilities(len(data.y), 6, seed)
     resp[:, 1] = 1e-9  # one is dead from the start
-    monitor = StrictMonitor(1e-7, 60, patience=2)
+    monitor = StrictMonitor(1e-7, 40, patience=2)
     result = EM(**options).fit(data, linear_parts(data, 6), monitor, resp)
-    plain = EM().fit(data, linear_parts(data, 6), Monitor(1e-7, 60, patience=2), resp)
+    plain = EM().fit(data, linear_parts(data, 6), Monitor(1e-7, 40, patience=2), resp)
     assert result.objective == max(result.history["objective"])
     assert result.n_iter == len(result.history["objective"])
     assert result.objective >= plain.objective - 1e-3

@@ -47,7 +47,7 @@ def fit_ground(data, law, template, classes, seed):
         limits = _MAX_LEAVES, law.base_curvature * template.subsample, 1.0
         grower = TreeGrower(codes, binner.n_bins, binner.categorical, *limits)
         n_rounds, oof, errors = _cross_validated(data, law, grower, template)
-        ground.forest, base = _boosted(law, grower, data.weight, n_rounds, template, seed)
+        ground.forest, base = _boosted(law, grower, data, n_rounds, template, seed)
         base = base if oof is None else oof
     elif template.base is not None:
         ground.estimator, base = _other_base(data, template.base, classes, seed)
@@ -110,12 +110,22 @@ def _cross_validated(data, law, grower, template):
     return n_rounds, kept, errors
 
 
-def _boosted(law, grower, weight, n_rounds, template, seed):
-    """Trees of so many rounds on all rows, and their scores."""
-    run = _Run(law, grower, weight, template, seed)
-    for _ in range(n_rounds):
-        run.step()
-    return run.forest, run.scores
+def _boosted(law, grower, data, n_rounds, template, seed):
+    """The mean of forests of so many rounds on all rows, and its scores."""
+    # Without draws of rows all forests would be the same.
+    repeats = template.base_repeats if template.subsample < 1 else 1
+    runs = [_Run(law, grower, data.weight, template, seed + number) for number in range(repeats)]
+
+    def grow(run):
+        for _ in range(n_rounds):
+            run.step()
+
+    if data.n_threads > 1:
+        with ThreadPoolExecutor(data.n_threads) as pool:
+            list(pool.map(grow, runs))
+    else:
+        list(map(grow, runs))
+    return Forest.mean([run.forest for run in runs]), np.mean([run.scores for run in runs], axis=0)
 
 
 def _other_base(data, template, classes, seed):

@@ -159,10 +159,13 @@ class Boosting(BaseEstimator):
 
     def _search(self, state, max_rounds, progress):
         """Held-out log-likelihood by round, and whether it has stopped rising."""
-        watch = Monitor(0.0, max_rounds + 1, self.patience, progress.labelled("held out  "))
+        # It records; here, other than in a climb, a drop counts as a round without a rise.
+        watch = Monitor(0.0, max_rounds + 1, max_rounds + 2, progress.labelled("held out  "))
         watch.update(state.held_out(), state.load())
-        while not watch.stop:
+        curve, since_best = watch.history["objective"], 0
+        while since_best < self.patience and not watch.stop:
             state.step()
-            watch.update(state.held_out(), state.load())
+            best = watch.update(state.held_out(), state.load())
+            since_best = 0 if best else since_best + 1
         watch.close()
-        return watch.history["objective"], watch.converged
+        return curve, since_best >= self.patience

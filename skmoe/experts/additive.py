@@ -28,7 +28,8 @@ class AdditiveExpert(BaseEstimator):
         DataFrame, as they are. Other regressors see the base as a further column, unless
         X is a DataFrame.
     base : "auto", None or estimator, default="auto"
-        "auto": boosted trees of 15 leaves whose number is chosen by cross-validation. Any
+        "auto": boosted trees of 15 leaves whose number is chosen by cross-validation (the
+        mean of ``base_repeats`` forests). Any
         regressor (classifier for classes), or None for a constant. The corrections are
         trained on what it predicts out of fold (``cross_fit``, five folds by default), and
         it is then fitted to all rows.
@@ -44,6 +45,9 @@ class AdditiveExpert(BaseEstimator):
         Ridge on the values of leaves, in rows.
     base_rounds : int, default=2000
         Most rounds of the base "auto".
+    base_repeats : int, default=3
+        Forests that the base "auto" is the mean of, each with draws of rows of its own;
+        one where ``subsample`` is 1.
     subsample : float, default=0.7
         Share of the rows, drawn anew for every round, that its trees are grown on.
 
@@ -70,6 +74,7 @@ class AdditiveExpert(BaseEstimator):
         "min_weight": [Interval(Real, 0, None, closed="left")],
         "l2": [Interval(Real, 0, None, closed="left")],
         "base_rounds": [Interval(Integral, 1, None, closed="left")],
+        "base_repeats": [Interval(Integral, 1, None, closed="left")],
         "subsample": [Interval(Real, 0, 1, closed="right")],
     }
 
@@ -87,6 +92,7 @@ class AdditiveExpert(BaseEstimator):
         min_weight=10.0,
         l2=1.0,
         base_rounds=2000,
+        base_repeats=3,
         subsample=0.7,
     ):
         self.learner = learner
@@ -97,6 +103,7 @@ class AdditiveExpert(BaseEstimator):
         self.min_weight = min_weight
         self.l2 = l2
         self.base_rounds = base_rounds
+        self.base_repeats = base_repeats
         self.subsample = subsample
 
     def check(self):
