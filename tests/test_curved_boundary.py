@@ -30,7 +30,7 @@ def test_the_softmax_gate_fails():
 
 
 GATES = {
-    "boosted trees": HistGradientBoostingClassifier(),
+    "boosted trees": HistGradientBoostingClassifier(max_iter=30),
     "squares": make_pipeline(PolynomialFeatures(2, include_bias=False), SoftmaxGate()),
 }
 

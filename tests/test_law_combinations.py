@@ -9,8 +9,8 @@ from test_combinations import (
     NUMBERS,
     SOLVERS,
     WEIGHT,
+    Check,
     K,
-    check,
     check_distribution,
 )
 from test_combinations import LAWS as WALKED
@@ -53,7 +53,7 @@ def test_laws_that_are_walked_here(law, gate, solver):
             fitted(law, LAWS[law], gate, solver)
         return
     model = fitted(law, LAWS[law], gate, solver)
-    check(model, DENSE, LAWS[law])
+    Check(law)(model, DENSE, LAWS[law])
     check_distribution(model.set_params(top_k=None), DENSE[:4])
 
 
@@ -61,4 +61,4 @@ def test_laws_that_are_walked_here(law, gate, solver):
 def test_laws_of_experts_that_are_trees(law):
     model = MoERegressor(EXPERTS["tree"][0], K, likelihood=law, cross_fit=2, max_iter=3)
     model.set_params(init="kmeans", n_init=1, random_state=0)
-    check(model.fit(DENSE, LAWS[law]), DENSE, LAWS[law])
+    Check(law)(model.fit(DENSE, LAWS[law]), DENSE, LAWS[law])

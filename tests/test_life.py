@@ -289,7 +289,7 @@ def test_other_gates_are_fitted_anew(gate, experts):
 def test_new_experts_where_a_classifier_as_gate_sees_words(change):
     frame = pd.DataFrame(X[:200], columns=list("abcd"))
     frame["word"] = pd.Categorical(np.array(["left", "middle", "right"])[REGIME[:200]])
-    trees = {"max_iter": 5, "min_samples_leaf": 5, "categorical_features": "from_dtype"}
+    trees = {"max_iter": 3, "min_samples_leaf": 5, "categorical_features": "from_dtype"}
     model = MoERegressor(
         HistGradientBoostingRegressor(**trees),
         n_experts=2,
