@@ -1,5 +1,7 @@
 """From the parameter ``gate`` to the gate that is trained and what it sees."""
 
+from functools import cache
+
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import clone
@@ -119,12 +121,21 @@ def gate_accepts(value, accepts):
     accepts : callable
         ``accepts(estimator) -> bool``.
     """
+    # Asked at every validation of rows; the answer for a name never changes.
+    return (_named if isinstance(value, str) else _asked)(value, accepts)
+
+
+def _asked(value, accepts):
+    """What the gate itself says."""
     try:
         gating = resolve_gate(value)
     except (TypeError, ValueError):  # what `fit` will complain about
         return True
     dense_only = not gating.foreign and getattr(gating.gate, "dense_only", False)
     return gating.who_refuses(accepts) is None and not (accepts is accepts_sparse and dense_only)
+
+
+_named = cache(_asked)
 
 
 def resolve_gate(value):
