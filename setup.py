@@ -82,6 +82,7 @@ setup(
             "pydata-sphinx-theme>=0.15",
             "sphinx-gallery>=0.15",
             "sphinx-design>=0.5",
+            "sphinx-mathjax-offline>=0.0.2",
             "myst-parser>=2.0",
             "numpydoc>=1.6",
             *PLOT,

@@ -18,9 +18,11 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+    "sphinx-mathjax-offline",  # formulas without a network; its MathJax becomes part of the site
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "figures"]
+exclude_patterns = ["_build", "figures", "auto_examples/GALLERY_HEADER.rst"]
 default_role = "code"
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
@@ -34,8 +36,35 @@ autodoc_default_options = {"members": True, "inherited-members": True}
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skmoe"
-html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
+html_theme_options = {
+    "show_prev_next": False,
+    "navigation_with_keys": False,
+    "header_links_before_dropdown": 5,
+    "show_toc_level": 2,
+    "footer_start": ["copyright"],
+    "footer_end": ["theme-version"],
+}
+# Pages without pages below them.
+SINGLE = "index install guide theory performance features gotchas conventions changelog releasing"
+html_sidebars = {page: [] for page in SINGLE.split()}
+html_static_path = ["_static"]
+html_css_files = ["skmoe.css"]
 html_show_sourcelink = False
+
+# Every script of the gallery runs, in full; with SKMOE_QUICK=1 on few rows.
+sphinx_gallery_conf = {
+    "examples_dirs": str(HERE.parent / "examples" / "gallery"),
+    "gallery_dirs": "auto_examples",
+    "backreferences_dir": "generated/backreferences",
+    "doc_module": ("skmoe",),
+    "within_subsection_order": "ExampleTitleSortKey",
+    "capture_repr": (),
+    "download_all_examples": False,
+    "show_signature": False,
+    "abort_on_example_error": False,
+    "remove_config_comments": True,
+    "min_reported_time": 5,
+}
 
 # Docstrings inherited from scikit-learn refer to its own pages.
 SKLEARN_TARGETS = {"accuracy_score", "r2_score", "metadata_routing", "meta-estimator"}
