@@ -7,6 +7,7 @@ from sklearn.linear_model import LinearRegression
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe.datasets import make_moe_classification, make_moe_regression
+from skmoe.likelihoods import StudentT
 
 
 def rmse(y, pred):
@@ -88,3 +89,18 @@ def test_posterior_finds_the_expert_that_made_the_row():
     np.add.at(pairs, (found, truth.experts), 1)
     assert pairs.max(axis=1).sum() / len(y) > 0.95
     assert_allclose(np.sort(model.load_), 1 / 3, atol=0.1)
+
+
+@pytest.mark.parametrize("solver", ["em", "gradient"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_degrees_of_freedom_of_two_regimes(seed, solver):
+    """With seed 2 an expert once took all rows to be Gaussian on its way, and stayed so."""
+    rng = np.random.RandomState(seed)
+    X = rng.uniform(-2, 2, size=(3000, 2))
+    right = rng.uniform(size=3000) < 1 / (1 + np.exp(-3 * X[:, 1]))
+    y = np.where(right, 2 + 3 * X[:, 0], -2 - X[:, 0]) + 0.3 * rng.standard_t(3, 3000)
+    law = StudentT("estimate")
+    model = MoERegressor(n_experts=2, likelihood=law, solver=solver, random_state=0).fit(X, y)
+    assert model.converged_
+    assert ((2.5 < model.likelihood_.df_) & (model.likelihood_.df_ < 3.6)).all()
+    assert_allclose(model.likelihood_.scale_, 0.3, rtol=0.08)

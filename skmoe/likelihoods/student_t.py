@@ -9,8 +9,10 @@ from .._ops import special_of
 from .laws import StudentTLaw
 from .location import Location
 
-# Degrees of freedom are one more than the exponential of at most this.
-_MOST_LOG_DF = np.log(1e3)
+# Degrees of freedom are 1 + 1 / (2 cosh t - 2 + this): at most 1001, which is as good as
+# Gaussian, where t is 0. There the bracket is t^2, so that a fit that has once taken long steps
+# comes back; on a scale of logarithms large values are a plateau. Far out it is exp t.
+_LEAST = 1e-3
 
 
 class StudentT(Location):
@@ -68,12 +70,12 @@ class StudentT(Location):
     def _df(self, theta):
         if self.df != "estimate":
             return float(self.df)
-        return 1.0 + np.exp(np.minimum(theta[1], _MOST_LOG_DF))
+        return 1.0 + 1.0 / (2.0 * np.cosh(theta[1]) - 2.0 + _LEAST)
 
     def start_theta(self, y, weight, base):
         """Half the variance around a line, and degrees of freedom of 5."""
         scale = np.log(0.5 * base)
-        return np.stack([scale, np.full_like(scale, np.log(4.0))][: self.n_thetas])
+        return np.stack([scale, np.full_like(scale, np.arccosh(1.0 + 0.5 * (0.25 - _LEAST)))][: self.n_thetas])
 
     def log_density(self, y, eta, theta):
         """Logarithm of the density."""
@@ -92,9 +94,12 @@ class StudentT(Location):
         if self.df == "estimate":
             digamma = special_of(eta[0]).digamma
             by_df = digamma(0.5 * (df + 1.0)) - digamma(0.5 * df) - np.log1p(squares / df)
-            by_df = 0.5 * (by_df + (use * squares - 1.0) / df) * (df - 1.0)
-            slopes.append(np.where(theta[1] < _MOST_LOG_DF, by_df, 0.0))
-            bent.append(np.square(slopes[1]) + 1e-4)
+            by_df = 0.5 * (by_df + (use * squares - 1.0) / df)
+            by_inverse = -np.square(df - 1.0) * by_df
+            slopes.append(2.0 * np.sinh(theta[1]) * by_inverse)
+            # Near t = 0 the slope is all but linear in t, and the first part all but zero.
+            near = 0.01 / (0.01 + np.square(theta[1]))
+            bent.append(np.square(slopes[1]) + near * np.abs(2.0 * by_inverse) + 1e-4)
         return [use * error * inverse], [use * inverse], slopes, bent
 
     def variance(self, eta, theta):
