@@ -35,8 +35,8 @@ def _normal(z):
 
 
 @inlined
-def _laplace(part, y):
-    loc, scale, level = part[0], part[1], part[2]
+def _laplace(parts, i, k, y):
+    loc, scale, level = parts[i, k, 0], parts[i, k, 1], parts[i, k, 2]
     z = (y - loc) / scale
     if z < 0.0:
         below = level * math.exp((1.0 - level) * z)
@@ -46,46 +46,50 @@ def _laplace(part, y):
 
 
 @inlined
-def _inverse_gaussian(part, y):
-    mean, shape = part[0], part[1]
+def _inverse_gaussian(parts, i, k, y):
+    mean, shape = parts[i, k, 0], parts[i, k, 1]
     if y <= 0.0:
         return 0.0, 1.0, 0.0
     root = math.sqrt(shape / y)
     near, far = root * (y / mean - 1.0), root * (y / mean + 1.0)
     below, above, height = _normal(near)
-    reflected = part[2] * math.erfc(far * _ROOT_HALF)
+    reflected = parts[i, k, 2] * math.erfc(far * _ROOT_HALF)
     return below + reflected, max(above - reflected, 0.0), height * root / y
 
 
 @inlined
-def _truncated(part, y):
-    z = (min(max(y, part[2]), part[3]) - part[0]) / part[1]
+def _truncated(parts, i, k, y):
+    lower, upper = parts[i, k, 2], parts[i, k, 3]
+    at_lower, at_upper = parts[i, k, 4], parts[i, k, 5]
+    z = (min(max(y, lower), upper) - parts[i, k, 0]) / parts[i, k, 1]
     below, above, height = _normal(z)
-    mass = abs(part[4] - part[5])
-    density = height / (part[1] * mass) if part[2] <= y <= part[3] else 0.0
-    if part[2] > part[0]:  # by upper tails
-        return (part[4] - above) / mass, (above - part[5]) / mass, density
-    return (below - part[4]) / mass, (part[5] - below) / mass, density
+    mass = abs(at_lower - at_upper)
+    density = height / (parts[i, k, 1] * mass) if lower <= y <= upper else 0.0
+    if lower > parts[i, k, 0]:  # by upper tails
+        return (at_lower - above) / mass, (above - at_upper) / mass, density
+    return (below - at_lower) / mass, (at_upper - below) / mass, density
 
 
 @inlined
-def _tabled(table, start, step, s):
+def _tabled(tables, grids, number, s):
     """Probabilities below and above, and the density by s: log odds by cubics, lines outside."""
-    last = len(table) - 1
-    x = (s - start) / step
+    last, step = tables.shape[1] - 1, grids[number, 1]
+    inverse = 1.0 / step
+    x = (s - grids[number, 0]) * inverse
     if not 0.0 < x < last:  # also where it is not a number, which is no place in a table
         end = last if x >= last else 0
-        slope = table[end, 1]
-        odds = table[end, 0] + slope * (x - end) * step
+        slope = tables[number, end, 1]
+        odds = tables[number, end, 0] + slope * (x - end) * step
     else:
         j = min(int(x), last - 1)
         t = x - j
-        first, rise = table[j, 0], table[j + 1, 0] - table[j, 0]
-        begin, end_slope = table[j, 1] * step, table[j + 1, 1] * step
+        first = tables[number, j, 0]
+        rise = tables[number, j + 1, 0] - first
+        begin, end_slope = tables[number, j, 1] * step, tables[number, j + 1, 1] * step
         bend = 3.0 * rise - 2.0 * begin - end_slope
         twist = begin + end_slope - 2.0 * rise
         odds = first + t * (begin + t * (bend + t * twist))
-        slope = (begin + t * (2.0 * bend + 3.0 * t * twist)) / step
+        slope = (begin + t * (2.0 * bend + 3.0 * t * twist)) * inverse
     small = math.exp(-abs(odds))
     large = 1.0 / (1.0 + small)
     small *= large
@@ -95,40 +99,41 @@ def _tabled(table, start, step, s):
 
 
 @inlined
-def _law(kind, part, tables, grids, y):
-    """Probabilities below and above y, and the density there."""
-    if kind == NORMAL:
-        below, above, height = _normal((y - part[0]) / part[1])
-        return below, above, height / part[1]
-    if kind == LAPLACE:
-        return _laplace(part, y)
-    if kind == INVERSE_GAUSSIAN:
-        return _inverse_gaussian(part, y)
-    if kind == TRUNCATED:
-        return _truncated(part, y)
-    table = int(part[2])
-    if kind == WIDE:
-        z = (y - part[0]) / part[1]
-        root = math.sqrt(1.0 + z * z)
-        s = math.copysign(math.log(abs(z) + root), z)
-        below, above, slope = _tabled(tables[table], grids[table, 0], grids[table, 1], s)
-        return below, above, slope / (part[1] * root)
-    if y <= 0.0:
-        return 0.0, 1.0, 0.0
-    s = math.log(y) - part[3]
-    below, above, slope = _tabled(tables[table], grids[table, 0], grids[table, 1], s)
-    return below, above, slope / y
-
-
-@inlined
-def _mixture(weights, kinds, parts, tables, grids, y):
+def _mixture(weights, kinds, parts, i, tables, grids, y):
+    # One function of all kinds, and arrays with places in them instead of views: calls and
+    # views would cost more than the laws themselves.
     below, above, density = 0.0, 0.0, 0.0
-    for k in range(len(weights)):
-        if weights[k] > 0.0:
-            first, second, height = _law(kinds[k], parts[k], tables, grids, y)
-            below += weights[k] * first
-            above += weights[k] * second
-            density += weights[k] * height
+    log_y = math.log(y) if y > 0.0 else -np.inf
+    for k in range(weights.shape[1]):
+        weight, kind = weights[i, k], kinds[k]
+        if not weight > 0.0:
+            continue
+        if kind == POSITIVE:
+            first, second, height = 0.0, 1.0, 0.0
+            if y > 0.0:
+                s = log_y - parts[i, k, 3]
+                first, second, height = _tabled(tables, grids, int(parts[i, k, 2]), s)
+                height /= y
+        elif kind == WIDE:
+            inverse = 1.0 / parts[i, k, 1]
+            z = (y - parts[i, k, 0]) * inverse
+            square = 1.0 + z * z
+            root = math.sqrt(square)
+            s = math.copysign(math.log(abs(z) + root), z)
+            first, second, height = _tabled(tables, grids, int(parts[i, k, 2]), s)
+            height *= inverse * root / square
+        elif kind == NORMAL:
+            first, second, height = _normal((y - parts[i, k, 0]) / parts[i, k, 1])
+            height /= parts[i, k, 1]
+        elif kind == LAPLACE:
+            first, second, height = _laplace(parts, i, k, y)
+        elif kind == INVERSE_GAUSSIAN:
+            first, second, height = _inverse_gaussian(parts, i, k, y)
+        else:
+            first, second, height = _truncated(parts, i, k, y)
+        below += weight * first
+        above += weight * second
+        density += weight * height
     return below, above, density
 
 
@@ -183,7 +188,7 @@ def continuous_quantile(weights, kinds, parts, tables, grids, levels, out):
             out[i, j] = np.nan
             for _ in range(_MAX_STEPS):
                 last_odds, last_gradient, last_at, at = odds, gradient, at, y
-                below, above, density = _mixture(weights[i], kinds, parts[i], tables, grids, y)
+                below, above, density = _mixture(weights, kinds, parts, i, tables, grids, y)
                 odds, gradient = np.log(below / above), below * above / density
                 missing = wanted - odds
                 low, high = (y, high) if missing > 0.0 else (low, y)

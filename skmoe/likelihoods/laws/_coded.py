@@ -29,7 +29,7 @@ def coded_quantile(law, weights, levels):
         for j in range(n_outputs):
             out, own = np.empty(found.shape[:2]), np.ascontiguousarray(parts[:, :, j])
             wanted = np.ascontiguousarray(safe[:, :, j])
-            with np.errstate(divide="ignore", invalid="ignore"):  # where it is not compiled
+            with np.errstate(all="ignore"):  # where it is not compiled
                 get_ops().continuous_quantile(weights, kinds, own, tables, grids, wanted, out)
             found[:, :, j] = np.where(wanted == levels[:, :, j], out, np.nan)
     return _completed(found, law, weights, levels)
