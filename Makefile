@@ -39,9 +39,9 @@ demo: $(READY)
 test: $(READY)
 	$(PYTEST) -m "not slow" -n $(WORKERS) --dist worksteal $(DOCTESTS) tests skmoe $(PAGES)
 
-# In one process: the slow tests measure time or use several cores themselves.
 test-slow: $(READY)
-	$(PYTEST) -m slow tests
+	$(PYTEST) -m "slow and not alone" -n $(WORKERS) --dist worksteal tests
+	$(PYTEST) -m "slow and alone" tests
 
 # The kernels as plain Python: finds errors that compiled code hides.
 test-nojit: $(READY)

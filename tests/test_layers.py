@@ -325,17 +325,19 @@ def test_a_compilation_would_be_noticed():
 
 TIME_IMPORT = """
 import time
+start = time.process_time()
 import numba, pandas, scipy.optimize, scipy.sparse, scipy.stats
 import sklearn.cluster, sklearn.ensemble, sklearn.linear_model, sklearn.model_selection
-start = time.process_time()
+middle = time.process_time()
 import skmoe
-print(time.process_time() - start)
+print((time.process_time() - middle) / (middle - start))
 """
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_import_is_fast():
-    """Importing skmoe adds less than 0.5 s of CPU time to importing what it needs."""
+    """Importing skmoe takes less than two fifths of the time of importing what it needs."""
     run_python(TIME_IMPORT)  # writes the byte code
-    seconds = [float(run_python(TIME_IMPORT)) for _ in range(7)]
-    assert statistics.median(seconds) < 0.5
+    shares = [float(run_python(TIME_IMPORT)) for _ in range(3)]
+    assert statistics.median(shares) < 0.4

@@ -75,7 +75,8 @@ class StudentT(Location):
     def start_theta(self, y, weight, base):
         """Half the variance around a line, and degrees of freedom of 5."""
         scale = np.log(0.5 * base)
-        return np.stack([scale, np.full_like(scale, np.arccosh(1.0 + 0.5 * (0.25 - _LEAST)))][: self.n_thetas])
+        tail = np.full_like(scale, np.arccosh(1.0 + 0.5 * (0.25 - _LEAST)))
+        return np.stack([scale, tail][: self.n_thetas])
 
     def log_density(self, y, eta, theta):
         """Logarithm of the density."""
