@@ -12,6 +12,8 @@ from ..experts._outputs import ClassOutput, MeanOutput
 from ..experts._slots import make_slots
 
 _RATE, _MAX_LEAVES = 0.1, 15
+# From so many rows on, more forests gain less than they cost.
+_MANY_ROWS = 20_000
 # Rounds without a lower error after which cross-validation ends.
 _PATIENCE = 30
 
@@ -112,8 +114,11 @@ def _cross_validated(data, law, grower, template):
 
 def _boosted(law, grower, data, n_rounds, template, seed):
     """The mean of forests of so many rounds on all rows, and its scores."""
-    # Without draws of rows all forests would be the same.
-    repeats = template.base_repeats if template.subsample < 1 else 1
+    repeats = template.base_repeats
+    if template.subsample == 1:
+        repeats = 1  # without draws of rows all forests would be the same
+    elif repeats == "auto":
+        repeats = 3 if np.count_nonzero(data.weight) < _MANY_ROWS else 1
     runs = [_Run(law, grower, data.weight, template, seed + number) for number in range(repeats)]
 
     def grow(run):

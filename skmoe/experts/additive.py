@@ -45,9 +45,9 @@ class AdditiveExpert(BaseEstimator):
         Ridge on the values of leaves, in rows.
     base_rounds : int, default=2000
         Most rounds of the base "auto".
-    base_repeats : int, default=3
+    base_repeats : int or "auto", default="auto"
         Forests that the base "auto" is the mean of, each with draws of rows of its own;
-        one where ``subsample`` is 1.
+        one where ``subsample`` is 1. "auto": three below 20,000 rows, one from there on.
     subsample : float, default=0.7
         Share of the rows, drawn anew for every round, that its trees are grown on.
 
@@ -74,7 +74,7 @@ class AdditiveExpert(BaseEstimator):
         "min_weight": [Interval(Real, 0, None, closed="left")],
         "l2": [Interval(Real, 0, None, closed="left")],
         "base_rounds": [Interval(Integral, 1, None, closed="left")],
-        "base_repeats": [Interval(Integral, 1, None, closed="left")],
+        "base_repeats": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "subsample": [Interval(Real, 0, 1, closed="right")],
     }
 
@@ -92,7 +92,7 @@ class AdditiveExpert(BaseEstimator):
         min_weight=10.0,
         l2=1.0,
         base_rounds=2000,
-        base_repeats=3,
+        base_repeats="auto",
         subsample=0.7,
     ):
         self.learner = learner
