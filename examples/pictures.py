@@ -5,7 +5,7 @@ Run it with the folder for the pictures, or without for examples/figures:
     python examples/pictures.py [FOLDER]
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import matplotlib
@@ -83,7 +83,6 @@ def credit():
 
 
 def main(folder=FOLDER):
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     experts, trust, X, y = concrete()
     pictures = {
@@ -101,4 +100,6 @@ def main(folder=FOLDER):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", nargs="?", default=FOLDER, type=Path)
+    main(parser.parse_args().folder)

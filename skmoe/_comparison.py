@@ -10,7 +10,7 @@ from ._validation import check_weight
 class InformationCriteria:
     """Methods of a fitted mixture that both estimators share."""
 
-    def aic(self, X, y, sample_weight=None):
+    def aic(self, X, y, sample_weight=None, exposure=None):
         """Compute Akaike's information criterion; lower is better.
 
         Minus twice the log-likelihood, without penalties, plus twice ``n_parameters_``.
@@ -23,6 +23,8 @@ class InformationCriteria:
             Targets, as given to fit.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative; ones by default. A row of weight 2 counts as two rows.
+        exposure : array-like of shape (n_samples,), default=None
+            What counts are counted in, as given to fit.
 
         Returns
         -------
@@ -39,9 +41,9 @@ class InformationCriteria:
         Akaike, H. (1974). A new look at the statistical model identification. IEEE
         Transactions on Automatic Control 19, 716-723.
         """
-        return self._criteria(X, y, sample_weight)["aic"]
+        return self._criteria(X, y, sample_weight, exposure)["aic"]
 
-    def bic(self, X, y, sample_weight=None):
+    def bic(self, X, y, sample_weight=None, exposure=None):
         """Compute the Bayesian information criterion; lower is better.
 
         Minus twice the log-likelihood, without penalties, plus ``n_parameters_`` times the
@@ -55,6 +57,8 @@ class InformationCriteria:
             Targets, as given to fit.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative; ones by default. A row of weight 2 counts as two rows.
+        exposure : array-like of shape (n_samples,), default=None
+            What counts are counted in, as given to fit.
 
         Returns
         -------
@@ -71,9 +75,9 @@ class InformationCriteria:
         Schwarz, G. (1978). Estimating the dimension of a model. Annals of Statistics 6,
         461-464.
         """
-        return self._criteria(X, y, sample_weight)["bic"]
+        return self._criteria(X, y, sample_weight, exposure)["bic"]
 
-    def icl(self, X, y, sample_weight=None):
+    def icl(self, X, y, sample_weight=None, exposure=None):
         """Compute the integrated completed likelihood criterion; lower is better.
 
         The Bayesian information criterion plus twice the entropy of the responsibilities:
@@ -87,6 +91,8 @@ class InformationCriteria:
             Targets, as given to fit.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative; ones by default. A row of weight 2 counts as two rows.
+        exposure : array-like of shape (n_samples,), default=None
+            What counts are counted in, as given to fit.
 
         Returns
         -------
@@ -104,9 +110,9 @@ class InformationCriteria:
         clustering with the integrated completed likelihood. IEEE Transactions on Pattern
         Analysis and Machine Intelligence 22, 719-725.
         """
-        return self._criteria(X, y, sample_weight)["icl"]
+        return self._criteria(X, y, sample_weight, exposure)["icl"]
 
-    def _criteria(self, X, y, sample_weight):
+    def _criteria(self, X, y, sample_weight, exposure=None):
         check_is_fitted(self)
         if self.n_parameters_ is None:
             raise TypeError(
@@ -114,7 +120,9 @@ class InformationCriteria:
                 f"there are no information criteria; compare log_likelihood(X, y) on rows "
                 f"that fit has not seen."
             )
-        resp, loglik = self._posterior(X, y)
+        if exposure is not None and hasattr(self, "classes_"):
+            raise ValueError("exposure is for counts; leave it out for a classifier.")
+        resp, loglik = self._posterior(X, y, exposure)
         weight = check_weight(sample_weight, loglik)
         seen = weight > 0  # a row of weight zero may be impossible
         each = [resp] if resp.ndim == 2 else np.moveaxis(resp, 2, 0)

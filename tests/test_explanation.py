@@ -81,6 +81,19 @@ def test_contributions_add_up_to_class_probabilities_and_outputs():
         assert_allclose(found, model.predict(X), rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("combine", ["mean", "top1"])
+def test_contributions_of_the_chosen_classifiers(combine):
+    X, codes = classification(0)
+    model = MoEClassifier(n_experts=3, top_k=2, combine=combine, **QUICK).fit(X, codes)
+    table = model.explain(X)
+    found = table["contribution"].sum(axis=1).to_numpy().reshape(-1, 3)
+    assert_allclose(found, model.predict_proba(X), rtol=0, atol=1e-10)
+    used = table["weight"].to_numpy() > 0
+    assert (used.sum(axis=1) == (2 if combine == "mean" else 1)).all()
+    assert_allclose(table["weight"].sum(axis=1), 1.0)
+    assert (table["contribution"].to_numpy()[~used] == 0.0).all()
+
+
 def test_exposure_scales_contributions():
     X, _ = regression(0)
     y, exposure = np.random.default_rng(0).poisson(3.0, size=120), np.linspace(0.5, 2.0, 120)

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import chi2
 from sklearn.base import clone
 
-from skmoe import MoERegressor
+from skmoe import MoEClassifier, MoERegressor
 from skmoe.inference import bootstrap_lr_test, compare_fits
 
 pytest.importorskip("pandas")
@@ -36,7 +36,7 @@ def test_nested_fits_have_the_chi_squared_tail():
 
         n_parameters_, experts_ = fits[2].n_parameters_ - 1, fits[2].experts_
 
-        def aic(self, X, y, sample_weight=None):
+        def aic(self, X, y, sample_weight=None, exposure=None):
             return fits[2].aic(X, y) + 4.0 - 2.0
 
         bic = icl = aic
@@ -44,6 +44,35 @@ def test_nested_fits_have_the_chi_squared_tail():
     row = compare_fits({"less": Smaller(), "more": fits[2]}, X, y).loc["more"]
     np.testing.assert_allclose([row["statistic"], row["df"]], [4.0, 1.0])
     np.testing.assert_allclose(row["p_value"], chi2.sf(4.0, 1))
+
+
+def test_criteria_of_rates_know_the_exposure():
+    """Of counts with exposures they are those of the counts, whatever unit these are in."""
+    rng = np.random.default_rng(0)
+    X, exposure = rng.normal(size=(300, 2)), rng.uniform(0.2, 5.0, size=300)
+    y = rng.poisson(exposure * np.exp(np.abs(X[:, 0])))
+    fits = {
+        k: MoERegressor(n_experts=k, likelihood="poisson", random_state=0).fit(
+            X, y, exposure=exposure
+        )
+        for k in (1, 2)
+    }
+    total = fits[2].log_likelihood(X, y, exposure=exposure).sum()
+    n_parameters = fits[2].n_parameters_
+    found = fits[2].bic(X, y, exposure=exposure)
+    np.testing.assert_allclose(found, n_parameters * np.log(300) - 2.0 * total)
+    assert fits[2].aic(X, y) > fits[2].aic(X, y, exposure=exposure) + 100.0
+    table = compare_fits(fits, X, y, exposure=exposure)
+    assert table["bic"].idxmin() == 2 and table.loc[2, "bic"] == found
+    np.testing.assert_allclose(table.loc[2, "log_likelihood"], total)
+    assert table.loc[2, "icl"] == fits[2].icl(X, y, exposure=exposure) > found
+
+
+def test_classes_have_no_exposure():
+    X = np.linspace(-1, 1, 40)[:, None]
+    model = MoEClassifier(n_experts=2, random_state=0).fit(X, X[:, 0] > 0.1)
+    with pytest.raises(ValueError, match="exposure is for counts"):
+        model.bic(X, X[:, 0] > 0.1, exposure=np.ones(40))
 
 
 def test_no_fits():

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe.datasets import load_credit, load_patent
+from skmoe.datasets import load_credit, load_diamonds, load_patent
 from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate
 from skmoe.inference import standard_errors
@@ -336,6 +336,21 @@ def test_report_of_three_experts_fits_a_terminal(capsys):
     total = model.log_likelihood(X, y).sum()
     assert any(f"{total:.2f}" in line for line in lines)
     assert any(f"{model.bic(X, y):.2f}" in line for line in lines)
+
+
+def test_report_on_diamonds_fits_a_terminal(capsys):
+    X, y = load_diamonds(return_X_y=True, as_frame=True)
+    rows = np.random.default_rng(0).choice(len(X), 2000, replace=False)
+    X, y = X.iloc[rows][["carat", "depth", "table", "x"]], np.log(y.iloc[rows])
+    model = MoERegressor(n_experts=3, n_init=1, random_state=0).fit(X, y)
+    table = model.report(X, y)
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 100 and len(lines) < 50
+    for name in X.columns:  # of experts, and of the gate
+        assert sum(line.split()[:1] == [name] for line in lines) == 2
+    assert all(name in out for name in model.expert_names_) and "***" in out
+    assert len(table) == 3 * 5 + 2 * 5 + 3
 
 
 def test_report_of_classes_and_of_many_experts(capsys):

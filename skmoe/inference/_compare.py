@@ -4,7 +4,7 @@ import numpy as np
 from scipy.stats import chi2
 
 
-def compare_fits(fits, X, y, sample_weight=None):
+def compare_fits(fits, X, y, sample_weight=None, *, exposure=None):
     """Table of log-likelihood, criteria and likelihood-ratio tests of several fits.
 
     Each fit is tested against the one before it. The p-value assumes that the smaller of
@@ -23,6 +23,8 @@ def compare_fits(fits, X, y, sample_weight=None):
         The targets that all were fitted to.
     sample_weight : array-like of shape (n_samples,), default=None
         Non-negative; ones by default. A row of weight 2 counts as two rows.
+    exposure : array-like of shape (n_samples,), default=None
+        What counts are counted in, as given to fit.
 
     Returns
     -------
@@ -59,7 +61,8 @@ def compare_fits(fits, X, y, sample_weight=None):
         raise ValueError("fits is empty: pass a dict of names to fitted mixtures.")
     rows = []
     for model in fits.values():
-        found = {name: getattr(model, name)(X, y, sample_weight) for name in ("aic", "bic", "icl")}
+        given = X, y, sample_weight, exposure
+        found = {name: getattr(model, name)(*given) for name in ("aic", "bic", "icl")}
         n_parameters = model.n_parameters_
         total = n_parameters - found["aic"] / 2.0
         row = {"n_experts": len(model.experts_), "n_parameters": n_parameters}
