@@ -231,3 +231,41 @@ def test_tree_of_gates(displays, classify, regressor):
     assert display.texts_[0].get_text().endswith("100 %")
     with pytest.raises(TypeError, match="SoftmaxGate is no tree"):
         displays.HierarchyDisplay.from_estimator(regressor, X)
+
+
+# What each display is asked with, and whether it needs numbers as targets.
+ASKED = {
+    "GateDisplay": (lambda X, y: (X, [0]), False),
+    "ExpertsDisplay": (lambda X, y: (X, y), False),
+    "LoadDisplay": (lambda X, y: (X,), False),
+    "ConvergenceDisplay": (lambda X, y: (), False),
+    "CoefficientsDisplay": (lambda X, y: (X,), False),
+    "SpecialisationDisplay": (lambda X, y: (X, y), False),
+    "ResponsibilitiesDisplay": (lambda X, y: (X, y), False),
+    "PITDisplay": (lambda X, y: (X, y), True),
+    "CoverageDisplay": (lambda X, y: (X, y), True),
+}
+
+
+TASKS = [(name, task) for name in ASKED for task in (False, True) if not (task and ASKED[name][1])]
+
+
+@pytest.mark.parametrize("form", ["frame", "array"])
+@pytest.mark.parametrize("name, classify", TASKS)
+def test_every_display_of_every_task_and_form(displays, name, classify, form):
+    given = ASKED[name][0]
+    rows = X if name != "ExpertsDisplay" else X[["size"]]
+    rows = rows if form == "frame" else rows.to_numpy()
+    y = np.asarray(LABELS if classify else Y)
+    kind = MoEClassifier if classify else MoERegressor
+    model = kind(n_experts=2, random_state=0).fit(rows, y)
+    display = getattr(displays, name).from_estimator(model, *given(rows, y))
+    ax = getattr(display, "ax_", None) or display.axes_[0]
+    texts = [text.get_text() for text in ax.findobj(lambda artist: hasattr(artist, "get_text"))]
+    if name in ("GateDisplay", "ExpertsDisplay", "CoefficientsDisplay"):
+        assert ("size" if form == "frame" else "x0") in texts
+    if name not in ("PITDisplay", "CoverageDisplay", "ConvergenceDisplay"):
+        every = ax.figure.findobj(lambda artist: hasattr(artist, "get_text"))
+        assert {"expert 0", "expert 1"} <= {text.get_text() for text in every}
+    assert ax.get_title(loc="left") or ax.get_title()
+    assert ax.has_data()
