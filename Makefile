@@ -50,6 +50,7 @@ test-nojit: $(READY)
 
 lint: $(READY)
 	$(RUN) -m ruff check .
+	$(RUN) -m mypy
 
 docs: $(VENV)/.installed-docs
 	$(RUN) -m sphinx -W --keep-going -b html docs docs/_build/html

@@ -46,6 +46,7 @@ setup(
     license_files=["LICENSE"],
     packages=find_packages(include=["skmoe", "skmoe.*"]),
     package_data={
+        "skmoe": ["py.typed"],
         "skmoe.datasets": ["data/*.csv.gz", "data/meta.json", "descr/*.rst"],
     },
     include_package_data=False,
@@ -75,6 +76,7 @@ setup(
             "numpydoc>=1.6",
             "threadpoolctl>=3.1",
             "ruff>=0.5",
+            "mypy>=1.10",
             *PLOT,
         ],
         "docs": [
@@ -105,6 +107,7 @@ setup(
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Developers",
         "Intended Audience :: Science/Research",
+        "License :: OSI Approved :: BSD License",
         "Operating System :: OS Independent",
         "Programming Language :: Python",
         "Programming Language :: Python :: 3",
@@ -115,5 +118,6 @@ setup(
         "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
     ],
 )

@@ -28,6 +28,7 @@ default_role = "code"
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
+autodoc_typehints = "none"  # docstrings say more
 toc_object_entries_show_parents = "hide"
 autosummary_generate = True
 autosummary_generate_overwrite = True

@@ -1,5 +1,9 @@
 """Predictions of regressors that are more than a number: distributions and intervals."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from .independent import independent_mixtures
@@ -9,7 +13,7 @@ from .mixture import MixtureDistribution
 class DistributionPredictions:
     """What a regressor answers when it is asked for more than the mean."""
 
-    def predict_dist(self, X, exposure=None):
+    def predict_dist(self, X, exposure=None) -> Any:
         """Predict the whole distribution of the target.
 
         Parameters
@@ -34,7 +38,7 @@ class DistributionPredictions:
             log_weights, law = self.likelihood_.add_noise(log_weights, law)
         return MixtureDistribution(log_weights, law, not self._many_outputs)
 
-    def noise_proba(self, X, y):
+    def noise_proba(self, X, y) -> np.ndarray:
         """Probability that an observed target is noise, and not from any expert.
 
         Parameters
@@ -55,7 +59,14 @@ class DistributionPredictions:
             return np.zeros(len(loglik))
         return np.exp(self.likelihood_.log_noise(self._decode_target(y)) - loglik)
 
-    def predict_interval(self, X, alpha=0.1, *, kind="central", exposure=None):
+    def predict_interval(
+        self,
+        X,
+        alpha: float = 0.1,
+        *,
+        kind: str = "central",
+        exposure=None,
+    ) -> np.ndarray:
         """Predict intervals that hold the target with probability ``1 - alpha``.
 
         They are as right as the model is, and know nothing of the error in its parameters;

@@ -1,5 +1,9 @@
 """What a fitted mixture tells about itself."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from .explanation import explain, gate_importance, routing_rules
 from .inference._report import report
 
@@ -66,7 +70,7 @@ class Explanations:
             reference=reference,
         )
 
-    def explain(self, X, exposure=None):
+    def explain(self, X, exposure=None) -> Any:
         """Take predictions apart: who decides, and what each expert contributes.
 
         Parameters
@@ -89,7 +93,15 @@ class Explanations:
         """
         return explain(self, X, exposure)
 
-    def gate_importance(self, X, y, sample_weight=None, *, n_repeats=5, random_state=None):
+    def gate_importance(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        n_repeats: int = 5,
+        random_state=None,
+    ) -> Any:
         """Rank features by what they matter to the gate.
 
         Parameters
@@ -114,7 +126,7 @@ class Explanations:
         options = {"n_repeats": n_repeats, "random_state": random_state}
         return gate_importance(self, X, y, sample_weight, **options)
 
-    def routing_rules(self, X, *, max_rules=8, random_state=0):
+    def routing_rules(self, X, *, max_rules: int = 8, random_state=0) -> Any:
         """Describe by a few rules where the gate sends rows.
 
         Parameters

@@ -1,7 +1,10 @@
 """Experts that come and go in a fitted mixture."""
 
+from __future__ import annotations
+
 import warnings
 from numbers import Real
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -16,11 +19,23 @@ from ._path import posterior
 from ._some import linear_stand_in, starts_of_split, starts_of_worst
 from ._validation import check_weight
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 class ExpertLife(Living):
     """Methods that change the experts of a fitted mixture."""
 
-    def add_expert(self, X, y, expert=None, *, name=None, sample_weight=None, polish=False):
+    def add_expert(
+        self,
+        X,
+        y,
+        expert=None,
+        *,
+        name: str | None = None,
+        sample_weight=None,
+        polish: bool = False,
+    ) -> Self:
         """Add an expert; the others stay as they are, to the last bit.
 
         The new expert, its noise and its row of the gate are trained by EM, from starts
@@ -127,7 +142,17 @@ class ExpertLife(Living):
         self._settle(data, result, free, order, "split_expert", dict(zip(free, pair)), polish)
         return self
 
-    def merge_experts(self, a, b, X, y, *, name=None, sample_weight=None, polish=False):
+    def merge_experts(
+        self,
+        a,
+        b,
+        X,
+        y,
+        *,
+        name: str | None = None,
+        sample_weight=None,
+        polish: bool = False,
+    ) -> Self:
         """Replace two experts by one for the rows of both; the others stay as they are.
 
         Parameters
@@ -166,7 +191,7 @@ class ExpertLife(Living):
         self._settle(data, result, free, order, "merge_experts", {free[0]: name}, polish)
         return self
 
-    def remove_expert(self, which):
+    def remove_expert(self, which) -> Self:
         """Leave experts out; the gate is renormalised over the rest.
 
         Parameters
@@ -193,7 +218,15 @@ class ExpertLife(Living):
             self.load_ = share / total if total > 0 else np.full(len(kept), 1.0 / len(kept))
         return self
 
-    def prune(self, X, y=None, *, by="load", threshold=None, sample_weight=None):
+    def prune(
+        self,
+        X,
+        y=None,
+        *,
+        by: str = "load",
+        threshold: float | None = None,
+        sample_weight=None,
+    ) -> Self:
         """Remove experts that are hardly used, or that the likelihood does not miss.
 
         Parameters

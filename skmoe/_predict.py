@@ -1,5 +1,7 @@
 """What a fitted mixture answers, routed or dense."""
 
+from __future__ import annotations
+
 import warnings
 
 import numpy as np
@@ -23,7 +25,7 @@ class MixturePredictions:
     """Methods of a fitted mixture that both estimators share."""
 
     @answers_in_kind
-    def gate_proba(self, X):
+    def gate_proba(self, X) -> np.ndarray:
         """Probability of each expert given the features, before any routing.
 
         Parameters
@@ -40,7 +42,7 @@ class MixturePredictions:
         return np.exp(self._log_gate(self._rows(X)))
 
     @answers_in_kind
-    def route(self, X):
+    def route(self, X) -> tuple[np.ndarray, np.ndarray]:
         """The experts that each row uses, and their weights.
 
         Parameters
@@ -66,7 +68,7 @@ class MixturePredictions:
         return indices, np.exp(log_weights)
 
     @answers_in_kind
-    def log_likelihood(self, X, y):
+    def log_likelihood(self, X, y) -> np.ndarray:
         """Log density (or log probability) of each observed target.
 
         Parameters
@@ -84,7 +86,7 @@ class MixturePredictions:
         return self._posterior(X, y)[1]
 
     @answers_in_kind
-    def responsibilities(self, X, y):
+    def responsibilities(self, X, y) -> np.ndarray:
         """Probability of each expert given features and target.
 
         Parameters

@@ -1,6 +1,9 @@
 """The classifier."""
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.special
@@ -16,6 +19,9 @@ from ._devices import answers_in_kind
 from ._online import where_batches_do
 from ._validation import refuse_sparse
 from .likelihoods import Categorical
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class MoEClassifier(ClassifierMixin, BaseMoE):
@@ -177,29 +183,29 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         experts=None,
         n_experts=None,
         *,
-        max_experts=10,
+        max_experts: int = 10,
         gate="softmax",
         solver="auto",
         gate_features=None,
         expert_features=None,
-        top_k=None,
+        top_k: int | None = None,
         routing=None,
         load_balance=None,
-        combine="mean",
+        combine: str = "mean",
         cross_fit="auto",
         init="auto",
-        n_init=2,
-        max_iter=200,
-        tol=None,
+        n_init: int = 2,
+        max_iter: int = 200,
+        tol: float | None = None,
         class_weight=None,
-        warm_start=False,
-        on_expert_error="raise",
-        device=None,
-        n_jobs=None,
+        warm_start: bool = False,
+        on_expert_error: str = "raise",
+        device: str | None = None,
+        n_jobs: int | None = None,
         random_state=None,
-        verbose=0,
+        verbose: int | bool = 0,
         callbacks=None,
-    ):
+    ) -> None:
         self.experts = experts
         self.n_experts = n_experts
         self.max_experts = max_experts
@@ -227,7 +233,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
 
     @where_batches_do
     @_fit_context(prefer_skip_nested_validation=False)
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
+    def partial_fit(self, X, y, sample_weight=None, classes=None) -> Self:
         """Go on learning from another batch of rows.
 
         The first rows, ten for each parameter (1000 to 5000 of them), are kept and fitted as
@@ -268,7 +274,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         return self._learn(X, y, sample_weight, classes)
 
     @answers_in_kind
-    def predict_proba(self, X):
+    def predict_proba(self, X) -> np.ndarray:
         """Predict class probabilities, combined as ``combine`` says.
 
         Parameters
@@ -284,7 +290,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         proba = self._combined(X)
         return proba / proba.sum(axis=1, keepdims=True)
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X) -> np.ndarray:
         """Predict logarithms of class probabilities.
 
         Parameters
@@ -307,7 +313,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         return scipy.special.logsumexp(log_proba, axis=1)
 
     @answers_in_kind
-    def predict(self, X):
+    def predict(self, X) -> np.ndarray:
         """Predict the most probable class.
 
         Parameters
@@ -324,7 +330,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         return self.classes_[proba.argmax(axis=1)]
 
     @answers_in_kind
-    def predict_experts(self, X):
+    def predict_experts(self, X) -> np.ndarray:
         """Class probabilities of every expert, used or not.
 
         Parameters

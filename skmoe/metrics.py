@@ -3,12 +3,14 @@
 A scorer is called with a fitted estimator, features and targets; higher is better.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 __all__ = ["log_likelihood", "neg_crps", "neg_pinball"]
 
 
-def log_likelihood(estimator, X, y):
+def log_likelihood(estimator, X, y) -> float:
     """Mean log-likelihood of held-out targets.
 
     Parameters
@@ -39,7 +41,7 @@ def log_likelihood(estimator, X, y):
     return float(np.mean(estimator.log_likelihood(X, y)))
 
 
-def neg_crps(estimator, X, y):
+def neg_crps(estimator, X, y) -> float:
     """Return minus the mean continuous ranked probability score.
 
     Parameters

@@ -67,7 +67,7 @@ class MixtureDistribution:
 
     # -- moments --------------------------------------------------------------------
 
-    def mean(self):
+    def mean(self) -> np.ndarray:
         """Mean of each row.
 
         Returns
@@ -98,7 +98,7 @@ class MixtureDistribution:
         total = self._shaped(within + between)
         return (total, self._shaped(within), self._shaped(between)) if split else total
 
-    def std(self):
+    def std(self) -> np.ndarray:
         """Standard deviation of each row.
 
         Returns
@@ -108,7 +108,7 @@ class MixtureDistribution:
         """
         return np.sqrt(self.var())
 
-    def mode(self):
+    def mode(self) -> np.ndarray:
         """Most probable value of each row.
 
         For normal laws each expert's mean is moved uphill to a peak, of which the highest is
@@ -135,7 +135,7 @@ class MixtureDistribution:
 
     # -- density and probabilities ----------------------------------------------------
 
-    def logpdf(self, y):
+    def logpdf(self, y) -> np.ndarray:
         """Logarithm of the density, joint over the outputs.
 
         Parameters
@@ -150,7 +150,7 @@ class MixtureDistribution:
         parts = self.law.log_density(self._values(y)[:, None, :]).sum(axis=2)
         return scipy.special.logsumexp(self.log_weights + parts, axis=1)
 
-    def pdf(self, y):
+    def pdf(self, y) -> np.ndarray:
         """Density, joint over the outputs; see `logpdf`.
 
         Parameters
@@ -164,7 +164,7 @@ class MixtureDistribution:
         """
         return np.exp(self.logpdf(y))
 
-    def cdf(self, y):
+    def cdf(self, y) -> np.ndarray:
         """Probability of a value up to y.
 
         Parameters
@@ -178,7 +178,7 @@ class MixtureDistribution:
         """
         return self._shaped(self._averaged(self.law.cdf(self._values(y)[:, None, :])))
 
-    def sf(self, y):
+    def sf(self, y) -> np.ndarray:
         """Probability of a value above y; exact to the last digits in the upper tail.
 
         Parameters
@@ -194,7 +194,7 @@ class MixtureDistribution:
 
     # -- quantiles --------------------------------------------------------------------
 
-    def quantile(self, levels):
+    def quantile(self, levels) -> np.ndarray:
         """Values below which given shares of the probability lie.
 
         Parameters
@@ -221,7 +221,7 @@ class MixtureDistribution:
 
     ppf = quantile
 
-    def interval(self, level=0.9, *, kind="central"):
+    def interval(self, level=0.9, *, kind="central") -> tuple[np.ndarray, np.ndarray]:
         """Interval that holds the target with a given probability.
 
         Parameters
@@ -304,7 +304,7 @@ class MixtureDistribution:
             draws.append(self._shaped(self.law.sample(experts, rng)))
         return draws[0] if n_draws is None else np.array(draws)
 
-    def crps(self, y):
+    def crps(self, y) -> np.ndarray:
         r"""Continuous ranked probability score; lower is better.
 
         .. math:: \int (F(z) - 1[z \ge y])^2 \, dz

@@ -1,6 +1,9 @@
 """A mixture of linear experts along a path of penalties."""
 
+from __future__ import annotations
+
 import copy
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +17,16 @@ from .gates.softmax import SoftmaxGate
 __all__ = ["penalty_path"]
 
 
-def penalty_path(model, X, y, alphas, *, gate_alphas=None, sample_weight=None, validation=None):
+def penalty_path(
+    model,
+    X,
+    y,
+    alphas,
+    *,
+    gate_alphas=None,
+    sample_weight=None,
+    validation=None,
+) -> Any:
     """Fit along a path of penalties, each fit from the one before.
 
     Where most columns are noise, begin with penalties that are weak enough for the regimes

@@ -1,6 +1,9 @@
 """The regressor."""
 
+from __future__ import annotations
+
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
@@ -14,6 +17,9 @@ from ._distribution import DistributionPredictions
 from ._online import where_batches_do
 from ._targets import RegressionTargets
 from ._validation import LIKELIHOODS
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, BaseMoE):
@@ -223,31 +229,31 @@ class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, B
         experts=None,
         n_experts=None,
         *,
-        max_experts=10,
+        max_experts: int = 10,
         gate="softmax",
-        gate_per_output=False,
-        missing_outputs="raise",
+        gate_per_output: bool = False,
+        missing_outputs: str = "raise",
         likelihood="gaussian",
         solver="auto",
         gate_features=None,
         expert_features=None,
-        top_k=None,
+        top_k: int | None = None,
         routing=None,
         load_balance=None,
-        combine="mean",
+        combine: str = "mean",
         cross_fit="auto",
         init="auto",
-        n_init=2,
-        max_iter=200,
-        tol=None,
-        warm_start=False,
-        on_expert_error="raise",
-        device=None,
-        n_jobs=None,
+        n_init: int = 2,
+        max_iter: int = 200,
+        tol: float | None = None,
+        warm_start: bool = False,
+        on_expert_error: str = "raise",
+        device: str | None = None,
+        n_jobs: int | None = None,
         random_state=None,
-        verbose=0,
+        verbose: int | bool = 0,
         callbacks=None,
-    ):
+    ) -> None:
         self.experts = experts
         self.n_experts = n_experts
         self.max_experts = max_experts
@@ -276,7 +282,7 @@ class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, B
         self.callbacks = callbacks
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_weight=None, exposure=None, *, checkpoint=None):
+    def fit(self, X, y, sample_weight=None, exposure=None, *, checkpoint=None) -> Self:
         """Fit gate and experts.
 
         Parameters
@@ -310,7 +316,7 @@ class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, B
 
     @where_batches_do
     @_fit_context(prefer_skip_nested_validation=False)
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X, y, sample_weight=None) -> Self:
         """Go on learning from another batch of rows.
 
         The first rows, ten for each parameter (1000 to 5000 of them), are kept and fitted as
@@ -346,7 +352,13 @@ class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, B
         return self._learn(X, y, sample_weight)
 
     @answers_in_kind
-    def predict(self, X, return_std=False, exposure=None, quantiles=None):
+    def predict(
+        self,
+        X,
+        return_std: bool = False,
+        exposure=None,
+        quantiles: float | list[float] | None = None,
+    ) -> Any:
         """Predict the target: the mean of the mixture, or what ``combine`` says.
 
         Parameters
@@ -385,7 +397,7 @@ class MoERegressor(DistributionPredictions, RegressionTargets, RegressorMixin, B
         return self._shaped(prediction), self._shaped(np.sqrt(variance))
 
     @answers_in_kind
-    def predict_experts(self, X):
+    def predict_experts(self, X) -> np.ndarray:
         """Prediction of every expert, used or not.
 
         Parameters

@@ -4,10 +4,14 @@ Each set has its table in ``data/``, the roles of its columns in ``data/meta.jso
 and its units, source, citation and licence in ``descr/``.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 from ._reading import load_shipped
 
 
-def load_mcycle(*, return_X_y=False, as_frame=False):
+def load_mcycle(*, return_X_y: bool = False, as_frame: bool = False) -> Any:
     """Load the motorcycle crash data (regression, 133 x 1).
 
     Head acceleration (in g) of a dummy against the time after an impact (in
@@ -41,7 +45,7 @@ def load_mcycle(*, return_X_y=False, as_frame=False):
     return load_shipped("mcycle", return_X_y=return_X_y, as_frame=as_frame)
 
 
-def load_nodata(*, return_X_y=False, as_frame=False):
+def load_nodata(*, return_X_y: bool = False, as_frame: bool = False) -> Any:
     """Load the ethanol engine data (regression, 88 x 1).
 
     Equivalence ratio of an engine against its emission of nitrogen oxide: two
@@ -74,7 +78,7 @@ def load_nodata(*, return_X_y=False, as_frame=False):
     return load_shipped("nodata", return_X_y=return_X_y, as_frame=as_frame)
 
 
-def load_patent(*, return_X_y=False, as_frame=False):
+def load_patent(*, return_X_y: bool = False, as_frame: bool = False) -> Any:
     """Load the patents of 70 companies (counts, 70 x 2).
 
     Number of patents in 1976 against the logarithm of research spending
@@ -109,7 +113,7 @@ def load_patent(*, return_X_y=False, as_frame=False):
     return load_shipped("patent", return_X_y=return_X_y, as_frame=as_frame)
 
 
-def load_tonedata(*, return_X_y=False, as_frame=False):
+def load_tonedata(*, return_X_y: bool = False, as_frame: bool = False) -> Any:
     """Load the tone perception data (regression, 150 x 1).
 
     Ratio at which a musician tuned a tone against the stretching ratio of its
@@ -142,7 +146,7 @@ def load_tonedata(*, return_X_y=False, as_frame=False):
     return load_shipped("tonedata", return_X_y=return_X_y, as_frame=as_frame)
 
 
-def load_co2data(*, return_X_y=False, as_frame=False):
+def load_co2data(*, return_X_y: bool = False, as_frame: bool = False) -> Any:
     """Load national product and carbon dioxide (regression, 28 x 1).
 
     Carbon dioxide emission against gross national product, per head, of 28
@@ -175,7 +179,7 @@ def load_co2data(*, return_X_y=False, as_frame=False):
     return load_shipped("co2data", return_X_y=return_X_y, as_frame=as_frame)
 
 
-def load_concrete(*, return_X_y=False, as_frame=False):
+def load_concrete(*, return_X_y: bool = False, as_frame: bool = False) -> Any:
     """Load the strength of concrete mixtures (regression, 1030 x 8).
 
     Compressive strength (megapascals) against seven ingredients (kilograms in
@@ -208,7 +212,7 @@ def load_concrete(*, return_X_y=False, as_frame=False):
     return load_shipped("concrete", return_X_y=return_X_y, as_frame=as_frame)
 
 
-def load_diamonds(*, return_X_y=False, as_frame=True):
+def load_diamonds(*, return_X_y: bool = False, as_frame: bool = True) -> Any:
     """Load the prices of diamonds (regression, 53940 x 9, mixed types).
 
     Price (US dollars) against weight, size and three ordered categories. Rows
@@ -245,7 +249,7 @@ def load_diamonds(*, return_X_y=False, as_frame=True):
     return load_shipped("diamonds", return_X_y=return_X_y, as_frame=as_frame)
 
 
-def load_credit(*, return_X_y=False, as_frame=True):
+def load_credit(*, return_X_y: bool = False, as_frame: bool = True) -> Any:
     """Load the credit scoring data (two classes, 4454 x 13, mixed types).
 
     Whether a loan is a bad (0) or a good (1) risk against four categorical and

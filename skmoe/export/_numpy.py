@@ -1,7 +1,11 @@
 """Export to arrays: a JSON file, or a Python file that needs NumPy only."""
 
+from __future__ import annotations
+
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +27,7 @@ predict, gate_proba = MIXTURE.predict, MIXTURE.gate_proba
 '''
 
 
-def to_numpy(model, path=None, *, dtype=np.float64):
+def to_numpy(model, path: str | os.PathLike[str] | None = None, *, dtype=np.float64) -> Any:
     """A mixture of layers as an object that needs NumPy only, and as a Python file.
 
     For softmax, Gaussian, hierarchical and neural gates, and experts that are linear,
@@ -71,7 +75,7 @@ def to_numpy(model, path=None, *, dtype=np.float64):
     return ExportedMixture(parts, dtype)
 
 
-def to_json(model, path=None):
+def to_json(model, path: str | os.PathLike[str] | None = None) -> str:
     """A mixture of layers as JSON, for any language.
 
     Parameters

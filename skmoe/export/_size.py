@@ -1,13 +1,16 @@
 """How many bytes a mixture has, and how many of them a row needs."""
 
+from __future__ import annotations
+
 import pickle
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 
-def model_size(model):
+def model_size(model) -> dict[str, Any]:
     """Measure the bytes of a fitted mixture, in all and for one row.
 
     A part is as large as its pickle, which leaves out nothing that predictions need.
