@@ -4,9 +4,11 @@ import time
 
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 from numpy.testing import assert_allclose, assert_array_equal
 
+from skmoe._ops.continuous import LANES, _scaled_tail
 from skmoe.likelihoods.laws import (
     AsymmetricLaplaceLaw,
     BinomialLaw,
@@ -95,6 +97,24 @@ def test_kernels_do_nearly_all_of_it(name, monkeypatch):
     monkeypatch.setattr(_coded, "mixture_quantile", exact)
     DENSITIES[name]().mixture_quantile(WEIGHTS, LEVELS)
     assert_array_equal(np.unique(asked), LEVELS[[0, -1]])
+
+
+def test_tails_of_the_normal_law_have_all_their_digits():
+    x = np.concatenate([np.linspace(0.0, 10.0, 2001), np.logspace(1, 4, 301)])
+    plain = getattr(_scaled_tail, "py_func", _scaled_tail)
+    assert_allclose(plain(x), scipy.special.erfcx(x), rtol=4e-15)
+
+
+def test_rows_take_the_lanes_of_others():
+    """More rows than lanes, of which some need far more steps, and laws of several kinds."""
+    times = 1 + 2 * LANES // N
+    far = np.repeat(np.array([0.0, 1e3, 0.0, -1e5]), times * N // 4)[:, None, None]
+    loc, scale = np.tile(LOC, (times, 1, 1)) + far, np.broadcast_to(SCALE, (times * N, K, 1))
+    laws = [LaplaceLaw(loc[:, :1], scale[:, :1]), NormalLaw(loc[:, 1:2], scale[:, 1:2])]
+    law = MixedLaw([*laws, LaplaceLaw(loc[:, 2:] - far[::-1], scale[:, 2:])])
+    weights, levels = np.tile(WEIGHTS, (times, 1)), LEVELS[[1, 4, 5]]
+    found = law.mixture_quantile(weights, levels)
+    assert_allclose(found, mixture_quantile(law, weights, levels), rtol=1e-9, atol=1e-9)
 
 
 def test_levels_of_rows_and_outputs_of_their_own():

@@ -25,3 +25,9 @@ def inlined(function):
     the parts of a constant in two pieces must not be added up.
     """
     return numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy")(function)
+
+
+def spliced(function):
+    """The same, however long it is: a call that stays keeps a loop from vectorising."""
+    options = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+    return numba.njit(forceinline=True, **options)(function)

@@ -187,9 +187,12 @@ _C8, _C9, _C10, _C11, _C12, _C13 = _C[8:14]
 EXP_FLOOR = -60.0
 
 
+# Above this numbers are normal ones.
+DEEP_FLOOR = -700.0
+
+
 @inlined
-def _vector_exp(x):
-    x = max(x, EXP_FLOOR)
+def _normal_exp(x):
     n = math.floor(x * _LOG2_E + 0.5)
     r = (x - n * _LN2_HIGH) - n * _LN2_LOW
     s = r * r
@@ -199,13 +202,29 @@ def _vector_exp(x):
     return (low + s * s * s * high) * scale
 
 
+@inlined
+def _vector_exp(x):
+    return _normal_exp(max(x, EXP_FLOOR))
+
+
+@inlined
+def _deep_exp(x):
+    return _normal_exp(max(x, DEEP_FLOOR))
+
+
 def _plain_exp(x):
     return math.exp(max(x, EXP_FLOOR))
+
+
+def _plain_deep_exp(x):
+    return math.exp(max(x, DEEP_FLOOR))
 
 
 # exp(max(x, EXP_FLOOR)) for x <= 0, to about three units in the last place, in a form
 # that loops vectorise. NaN does not survive the floor: callers pass finite numbers.
 floored_exp = _vector_exp if COMPILED else _plain_exp
+# The same with DEEP_FLOOR.
+deep_exp = _deep_exp if COMPILED else _plain_deep_exp
 
 
 @inlined

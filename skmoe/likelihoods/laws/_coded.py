@@ -23,16 +23,27 @@ def coded_quantile(law, weights, levels):
     found = np.full((n_rows, levels.shape[1], n_outputs), np.nan)
     coded = _coded(law, n_rows * levels.shape[1] >= _MANY)
     if coded is not None and levels.size:
-        weights = np.ascontiguousarray(weights)
         kinds, parts, tables, grids = coded
+        order = np.argsort(kinds, kind="stable")
+        sorted_weights = np.ascontiguousarray(weights[:, order])
+        segments = _segments(kinds[order])
         safe = np.clip(levels, _LEAST_LEVEL, 1.0 - _LEAST_LEVEL)
         for j in range(n_outputs):
-            out, own = np.empty(found.shape[:2]), np.ascontiguousarray(parts[:, :, j])
+            out = np.empty(found.shape[:2])
+            own = np.ascontiguousarray(parts[:, order, j].transpose(0, 2, 1))
             wanted = np.ascontiguousarray(safe[:, :, j])
             with np.errstate(all="ignore"):  # where it is not compiled
-                get_ops().continuous_quantile(weights, kinds, own, tables, grids, wanted, out)
+                get_ops().continuous_quantile(
+                    sorted_weights, segments, own, tables, grids, wanted, out
+                )
             found[:, :, j] = np.where(wanted == levels[:, :, j], out, np.nan)
     return _completed(found, law, weights, levels)
+
+
+def _segments(kinds):
+    """Kind, first and end (s, 3) of the runs of equal kinds."""
+    first = np.flatnonzero(np.diff(kinds, prepend=-1))
+    return np.column_stack([kinds[first], first, np.append(first[1:], len(kinds))])
 
 
 def _completed(found, law, weights, levels):

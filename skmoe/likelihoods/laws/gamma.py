@@ -105,8 +105,7 @@ class InverseGaussianLaw(Law):
         ratio = self._shape / self._mean
         if np.any(ratio > _MOST_SHAPE):
             return None
-        reflected = 0.5 * np.exp(2.0 * ratio)
-        return get_ops().INVERSE_GAUSSIAN, [self._mean, self._shape, reflected], None
+        return get_ops().INVERSE_GAUSSIAN, [self._mean, self._shape], None
 
     def _halves(self, y):
         """Two logarithms, of normal probabilities above and, reflected, below."""
