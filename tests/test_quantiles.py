@@ -99,6 +99,13 @@ def test_kernels_do_nearly_all_of_it(name, monkeypatch):
     assert_array_equal(np.unique(asked), LEVELS[[0, -1]])
 
 
+@pytest.mark.parametrize("n_rows, n_experts", [(2, 2), (1, 3), (3, 3)])
+def test_weights_of_another_shape_than_the_laws_are_refused(n_rows, n_experts):
+    law = PoissonLaw(np.ones((2, 3, 1)))
+    with pytest.raises(ValueError, match="as many rows and experts"):
+        MixtureDistribution(np.zeros((n_rows, n_experts)), law)
+
+
 def test_tails_of_the_normal_law_have_all_their_digits():
     x = np.concatenate([np.linspace(0.0, 10.0, 2001), np.logspace(1, 4, 301)])
     plain = getattr(_scaled_tail, "py_func", _scaled_tail)
