@@ -45,12 +45,7 @@ class MixtureDistribution:
     """
 
     def __init__(self, log_weights, law, single_output=True):
-        if log_weights.shape != law.shape[:2]:  # kernels would read and write beyond the ends
-            raise ValueError(
-                f"log_weights of shape {log_weights.shape} need laws of as many rows and experts, "
-                f"but the law's shape is {law.shape}."
-            )
-        self.log_weights = log_weights
+        self.log_weights = law.weighed(log_weights)
         self.law = law
         self.single_output = single_output
 

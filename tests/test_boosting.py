@@ -72,6 +72,21 @@ def test_a_tree_is_the_naive_one(max_leaves, least, gaps):
     np.testing.assert_array_equal(again, scores)
 
 
+def test_many_rows_go_where_each_goes_by_itself():
+    table = pd.concat([with_gaps()] * 20, ignore_index=True)
+    binner = Binner(table, np.ones(len(table)), 20)
+    codes, target = binner.transform(table), np.tile(Y, 20)
+    grower = TreeGrower(codes, binner.n_bins, binner.categorical, 9, 1.0, 1.0)
+    forest, scores = Forest(1, 3), np.zeros((1, len(table)))
+    for number in range(3):
+        rows = np.arange(number, len(table), 2)
+        tree = grower.grow(rows, target - scores[0], np.ones(len(table)))
+        forest.add(tree, 0, 0.5, scores, codes)
+        assert tree[0][:, 5].max() >= 0  # words are split, too
+    alone = [forest.add_to(np.zeros((1, 1)), codes[:, [i]])[0, 0] for i in range(160)]
+    np.testing.assert_array_equal(scores[0], np.tile(alone, 20))
+
+
 def test_a_mean_of_forests():
     binner = Binner(X, np.ones(len(X)), 20)
     codes = binner.transform(X)

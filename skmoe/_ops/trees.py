@@ -18,6 +18,8 @@ _SMOOTH = 10.0
 _LEAST = 1e-12
 # Rows whose codes stay in cache while all trees are added up.
 _BLOCK = 2048
+# Rows from which tables of where codes go pay.
+_MANY = 256
 
 
 @kernel
@@ -89,27 +91,33 @@ def _best_split(hist, n_bins, categorical, totals, least, l2, split, mask):
 
 
 @kernel
-def _goes_left(code, node, masks):
-    if node[MASK] >= 0:
-        return masks[node[MASK], code] == 1
+def _goes_left(code, nodes, j, masks):
+    if nodes[j, MASK] >= 0:
+        return masks[nodes[j, MASK], code] == 1
     if code == MISSING:
-        return node[MISSING_LEFT] == 1
-    return code <= node[THRESHOLD]
+        return nodes[j, MISSING_LEFT] == 1
+    return code <= nodes[j, THRESHOLD]
 
 
 @kernel
-def _partition(column, node, masks, rows, slopes, start, stop, spare, spare_slopes):
+def _spread(nodes, j, masks, left, right, table):
+    """Write for each code (256,) of a node's feature the one of two that it goes to."""
+    for c in range(256):
+        table[c] = left if _goes_left(c, nodes, j, masks) else right
+
+
+@kernel
+def _partition(column, goes_left, rows, slopes, start, stop, spare, spare_slopes):
     """Put the rows that go left first, in their order; returns where the others begin."""
     left, n_right = start, 0
     for i in range(start, stop):
-        if _goes_left(column[rows[i]], node, masks):
-            rows[left] = rows[i]
-            slopes[left, 0], slopes[left, 1] = slopes[i, 0], slopes[i, 1]
-            left += 1
-        else:
-            spare[n_right] = rows[i]
-            spare_slopes[n_right, 0], spare_slopes[n_right, 1] = slopes[i, 0], slopes[i, 1]
-            n_right += 1
+        row, g, h = rows[i], slopes[i, 0], slopes[i, 1]
+        # Both are written and one is kept: a branch would be guessed wrong half the time.
+        goes = goes_left[column[row]]
+        rows[left], slopes[left, 0], slopes[left, 1] = row, g, h
+        spare[n_right], spare_slopes[n_right, 0], spare_slopes[n_right, 1] = row, g, h
+        left += goes
+        n_right += 1 - goes
     for i in range(n_right):
         rows[left + i] = spare[i]
         slopes[left + i, 0], slopes[left + i, 1] = spare_slopes[i, 0], spare_slopes[i, 1]
@@ -151,6 +159,7 @@ def grow_tree(codes, n_bins, categorical, rows, slopes, limits, nodes, values, g
     splits = np.zeros((2 * n_leaves - 1, 4))
     pending = np.zeros((2 * n_leaves - 1, 256), dtype=np.uint8)
     spare, spare_slopes = np.empty(len(rows), dtype=np.int64), np.empty((len(rows), 2))
+    goes_left = np.zeros(256, dtype=np.int64)
     spans[0, 1] = len(rows)
     for i in range(len(rows)):
         totals[0, 0] += slopes[i, 0]
@@ -176,7 +185,8 @@ def grow_tree(codes, n_bins, categorical, rows, slopes, limits, nodes, values, g
             n_masks += 1
         gains[chosen] = most
         start, stop = spans[chosen]
-        middle = _partition(codes[f], node, masks, rows, slopes, start, stop, spare, spare_slopes)
+        _spread(nodes, chosen, masks, 1, 0, goes_left)
+        middle = _partition(codes[f], goes_left, rows, slopes, start, stop, spare, spare_slopes)
         left, right = n_nodes, n_nodes + 1
         node[LEFT], node[RIGHT] = left, right
         spans[left, 0], spans[left, 1] = start, middle
@@ -226,15 +236,30 @@ def add_trees(codes, starts, outputs, nodes, values, masks, out):
     out : ndarray of shape (P, n)
     """
     n_rows = codes.shape[1]
+    most = 0
+    for tree in range(len(outputs)):
+        most = max(most, starts[tree + 1] - starts[tree])
+    features, to = np.empty(most, dtype=np.int64), np.empty((most, 256), dtype=np.int32)
     for first in range(0, n_rows, _BLOCK):
         last = min(first + _BLOCK, n_rows)
         for tree in range(len(outputs)):
-            own, leaf = nodes[starts[tree] : starts[tree + 1]], values[starts[tree] :]
-            target = out[outputs[tree]]
+            root, output = starts[tree], outputs[tree]
+            # With many rows it pays to write down where each code goes.
+            tabled = last - first >= _MANY
+            if tabled:
+                for j in range(starts[tree + 1] - root):
+                    features[j] = nodes[root + j, FEATURE]
+                    if features[j] >= 0:
+                        node = root + j
+                        _spread(nodes, node, masks, nodes[node, LEFT], nodes[node, RIGHT], to[j])
             for i in range(first, last):
                 j = 0
-                while own[j, FEATURE] >= 0:
-                    node = own[j]
-                    left = _goes_left(codes[node[FEATURE], i], node, masks)
-                    j = node[LEFT] if left else node[RIGHT]
-                target[i] += leaf[j]
+                if tabled:
+                    while features[j] >= 0:
+                        j = to[j, codes[features[j], i]]
+                else:
+                    while nodes[root + j, FEATURE] >= 0:
+                        node = root + j
+                        left = _goes_left(codes[nodes[node, FEATURE], i], nodes, node, masks)
+                        j = nodes[node, LEFT] if left else nodes[node, RIGHT]
+                out[output, i] += values[root + j]

@@ -80,6 +80,15 @@ class Law:
         law = self.chosen(experts)
         return law.ppf(rng.uniform(size=law.shape))[:, 0]
 
+    def weighed(self, weights):
+        """The weights (n, k), which must be of these laws: kernels would go beyond an end."""
+        if np.shape(weights) != self.shape[:2]:
+            raise ValueError(
+                f"weights of shape {np.shape(weights)} need laws of as many rows and experts, "
+                f"but these have the shape {self.shape}."
+            )
+        return weights
+
     def coded(self):
         """Return what a kernel needs to know of the laws, or None.
 
