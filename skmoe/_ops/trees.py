@@ -102,8 +102,13 @@ def _goes_left(code, nodes, j, masks):
 @kernel
 def _spread(nodes, j, masks, left, right, table):
     """Write for each code (256,) of a node's feature the one of two that it goes to."""
+    # Not by `_goes_left`: so many calls cost more than what they save.
+    mask, threshold = nodes[j, MASK], nodes[j, THRESHOLD]
     for c in range(256):
-        table[c] = left if _goes_left(c, nodes, j, masks) else right
+        goes = masks[mask, c] == 1 if mask >= 0 else c <= threshold
+        table[c] = left if goes else right
+    if mask < 0:
+        table[MISSING] = left if nodes[j, MISSING_LEFT] == 1 else right
 
 
 @kernel
