@@ -28,7 +28,7 @@ from skmoe.gates import SoftmaxGate
 def on_cluster(n_workers, X, y, chunk):
     """A client, and a sweeper over rows on its workers."""
     cluster = LocalCluster(
-        n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=":0"
     )
     client = Client(cluster, set_as_default=False)
     with client.as_current():

@@ -41,7 +41,7 @@ def client():
     distributed = require("distributed")
     require("dask.dataframe")
     with distributed.Client(
-        processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None
+        processes=False, n_workers=2, threads_per_worker=1, dashboard_address=":0"
     ) as client:
         yield client
 
@@ -281,7 +281,7 @@ def main(kill):
     warnings.simplefilter("ignore")
     alone = skmoe.MoERegressor(**settings).fit_blocks((X, y))
     with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
     ) as cluster, Client(cluster) as client:
         dX, dy = da.from_array(X, chunks=(1500, 6)), da.from_array(y, chunks=1500)
         pids = list(client.run(pid).values())

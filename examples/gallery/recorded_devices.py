@@ -50,7 +50,7 @@ fit("one expert, in memory", skmoe.MoERegressor(n_experts=1).fit, X[~test], y[~t
 fit("four, in memory", skmoe.MoERegressor(**settings).fit, X[~test], y[~test])
 fit("four, by blocks", skmoe.MoERegressor(**settings).fit_blocks, (X[~test], y[~test]))
 with (
-    LocalCluster(2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+    LocalCluster(2, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
     Client(cluster),
 ):
     parts = [da.from_array(part, chunks=(5000, *part.shape[1:])) for part in (X[~test], y[~test])]
