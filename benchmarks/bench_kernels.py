@@ -36,7 +36,7 @@ def blocks(data):
     reader, found = BlockReader(data.X), []
     for rows in data.X.slices():
         reader.read(rows)
-        found.append((rows, reader._block.copy()))
+        found.append((rows, reader.block.copy()))
     return found
 
 

@@ -414,6 +414,7 @@ def test_the_bias_serves_fast_and_general_predictions_alike():
     np.testing.assert_allclose(mean, model.predict_experts(X)[np.arange(300), experts])
 
 
+@pytest.mark.jit_only
 @pytest.mark.parametrize("balance", [BalancePenalty(10.0), BalanceBias()])
 def test_balancing_helps_where_the_default_is_uneven(balance):
     def heavy_tails(n, seed):
