@@ -1,7 +1,7 @@
 """Mixtures of experts beside their own experts taken singly, on two shipped data sets.
 
 Run it with ``make demo``. For every model, each of five folds is held out in turn. The
-table gives the error and the log-likelihood of the held-out rows, and the seconds of one
+table gives the error and the log-likelihood of the held-out rows, and the median seconds of a
 fit with all that belongs to it (searches, and for single regressors the folds in which
 their noise is measured). At the end a picture shows what a gate learned.
 
@@ -253,6 +253,8 @@ def compare(title, models, X, y, splitter, quality, n_jobs):
         for name, model in models:
             rows = parallel(delayed(run_fold)(model, X, y, *fold) for fold in folds)
             means[name] = np.mean(rows, axis=0)
+            # Kernels are compiled in the first folds of a new machine.
+            means[name][2] = np.median(rows, axis=0)[2]
             first, second, third = means[name]
             print(f"{name:<38}{first:>10.3f}{second:>16.3f}{third:>17.2f}", flush=True)
     return means

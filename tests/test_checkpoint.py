@@ -369,7 +369,7 @@ def stands_in_the_middle(path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
 @pytest.mark.parametrize("solver", ["em", "gradient", "minibatch"])
 def test_a_fit_that_was_killed_goes_on_to_the_same_numbers(solver, tmp_path):
     run_script(solver, tmp_path / "whole.npz", tmp_path / "plain.npz")

@@ -407,7 +407,7 @@ def test_experts_specialise_on_diamonds(n_experts):
     check_specialised(MoERegressor(n_experts=n_experts, random_state=0), rows, y, 8000)
 
 
-@pytest.mark.skipif("SKMOE_DATA" not in os.environ, reason="vowel is in the folder SKMOE_DATA")
+@pytest.mark.skipif("SKMOE_DATA" not in os.environ, reason="vowel may not be shipped")
 @pytest.mark.parametrize("n_experts", [2, 3, 4, 6])
 def test_experts_specialise_on_vowel(n_experts):
     frame, y = read_dataset("vowel", return_X_y=True)

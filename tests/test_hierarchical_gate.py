@@ -324,7 +324,7 @@ def test_an_unfitted_gate_says_so():
     with pytest.raises(NotFittedError):
         HierarchicalGate().log_proba(np.zeros((2, 1)))
     with pytest.raises(AttributeError, match="not fitted yet"):
-        HierarchicalGate().coef_  # noqa: B018
+        HierarchicalGate().coef_  # noqa: B018 (to ask for it is what raises)
 
 
 @trees

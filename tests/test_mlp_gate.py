@@ -234,4 +234,4 @@ def test_an_unfitted_gate_says_so():
     with pytest.raises(NotFittedError):
         MLPGate().log_proba(np.zeros((2, 1)))
     with pytest.raises(NotFittedError):
-        MLPGate().coefs_  # noqa: B018
+        MLPGate().coefs_  # noqa: B018 (to ask for it is what raises)

@@ -6,7 +6,8 @@ The message catalogues of Sphinx have the same short messages in many languages.
 translation we guess the length of the English original. How length carries over differs between
 scripts: a gate reads the characters (TF-IDF, sparse), and each expert sees one number, the
 length of the translation. One expert on length alone is hopeless; one on length and characters
-comes near, but the three experts have two numbers each, which can be read.
+comes near, but the three experts have two numbers each, which can be read. (That three do well
+was seen on the same messages.)
 """
 
 import os

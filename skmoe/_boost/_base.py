@@ -1,6 +1,7 @@
 """The shared base: trained out of fold for the corrections, and on all rows for prediction."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 from sklearn.utils import _safe_indexing
@@ -57,6 +58,16 @@ def fit_ground(data, law, template, classes, seed):
     return ground, codes, base, errors
 
 
+@contextmanager
+def _mapping(n_threads):
+    """A map that uses so many threads."""
+    if n_threads == 1:
+        yield map
+        return
+    with ThreadPoolExecutor(n_threads) as pool:
+        yield pool.map
+
+
 class _Run:
     """Boosted trees on rows of positive weight, with scores (S, n) of all rows."""
 
@@ -96,19 +107,18 @@ def _cross_validated(data, law, grower, template):
     oof = np.empty((law.n_scores, len(data.weight)))
     errors, best = [], np.inf
     kept, n_rounds = oof.copy(), 0
-    pool = ThreadPoolExecutor(data.n_threads) if data.n_threads > 1 else None
-    over = map if pool is None else pool.map
-    for number in range(template.base_rounds + 1):
-        if number:
-            list(over(_Run.step, runs))
-        for run, (_, test) in zip(runs, data.folds, strict=True):
-            oof[:, test] = run.scores[:, test]
-        errors.append(float(data.weight @ law.loss(oof) / data.total_weight))
-        if errors[-1] < best:
-            best, n_rounds = errors[-1], number
-            kept[:] = oof
-        if number - n_rounds >= _PATIENCE:
-            break
+    with _mapping(data.n_threads) as over:
+        for number in range(template.base_rounds + 1):
+            if number:
+                list(over(_Run.step, runs))
+            for run, (_, test) in zip(runs, data.folds, strict=True):
+                oof[:, test] = run.scores[:, test]
+            errors.append(float(data.weight @ law.loss(oof) / data.total_weight))
+            if errors[-1] < best:
+                best, n_rounds = errors[-1], number
+                kept[:] = oof
+            if number - n_rounds >= _PATIENCE:
+                break
     return n_rounds, kept, errors
 
 
@@ -125,11 +135,8 @@ def _boosted(law, grower, data, n_rounds, template, seed):
         for _ in range(n_rounds):
             run.step()
 
-    if data.n_threads > 1:
-        with ThreadPoolExecutor(data.n_threads) as pool:
-            list(pool.map(grow, runs))
-    else:
-        list(map(grow, runs))
+    with _mapping(data.n_threads) as over:
+        list(over(grow, runs))
     return Forest.mean([run.forest for run in runs]), np.mean([run.scores for run in runs], axis=0)
 
 

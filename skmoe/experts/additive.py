@@ -28,11 +28,10 @@ class AdditiveExpert(BaseEstimator):
         DataFrame, as they are. Other regressors see the base as a further column, unless
         X is a DataFrame.
     base : "auto", None or estimator, default="auto"
-        "auto": boosted trees of 15 leaves whose number is chosen by cross-validation (the
-        mean of ``base_repeats`` forests). Any
-        regressor (classifier for classes), or None for a constant. The corrections are
-        trained on what it predicts out of fold (``cross_fit``, five folds by default), and
-        it is then fitted to all rows.
+        "auto": boosted trees of 15 leaves whose number is chosen by cross-validation, as the
+        mean of ``base_repeats`` forests. Any regressor (classifier for classes), or None for
+        a constant. The corrections are trained on what it predicts out of fold
+        (``cross_fit``, five folds by default), and it is then fitted to all rows.
     rate : float, default=0.1
         Learning rate of corrections and gate.
     max_rounds : int, default=1000

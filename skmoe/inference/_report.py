@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from .._criteria import criteria
 from .._validation import check_weight
 from ._errors import standard_errors
 
@@ -42,12 +41,9 @@ def report(model, X, y, sample_weight=None, *, exposure=None, level=0.95, **opti
 
 
 def _head(model, X, y, sample_weight, exposure, robust, groups):
-    extra = () if exposure is None else (exposure,)
-    loglik = model.log_likelihood(X, y, *extra)
-    weight = check_weight(sample_weight, loglik)
-    seen = weight > 0
-    total = float(weight[seen] @ loglik[seen])
-    values = criteria(total, 0.0, model.n_parameters_, weight.sum())
+    values = model._criteria(X, y, sample_weight, exposure)
+    total = model.n_parameters_ - values["aic"] / 2.0
+    weight = check_weight(sample_weight, y)
     kind = "observed information"
     if robust:
         kind = "robust" if groups is None else "robust, by group"
