@@ -8,13 +8,15 @@ import scipy.special
 import scipy.stats
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skmoe._ops.continuous import LANES, _scaled_tail
+from skmoe._ops._jit import kernel
+from skmoe._ops.continuous import LANES, _plain_sums, _scaled_tail, _sums_of_rows
 from skmoe.likelihoods.laws import (
     AsymmetricLaplaceLaw,
     BinomialLaw,
     GammaLaw,
     InverseGaussianLaw,
     LaplaceLaw,
+    LogNormalLaw,
     MixedLaw,
     NegativeBinomialLaw,
     NormalLaw,
@@ -22,8 +24,10 @@ from skmoe.likelihoods.laws import (
     StudentTLaw,
     TruncatedLogNormalLaw,
     TruncatedNormalLaw,
+    TweedieLaw,
     ZeroInflatedLaw,
     _coded,
+    _compound,
 )
 from skmoe.likelihoods.laws._numeric import mixture_crps, mixture_quantile
 from skmoe.mixture import MixtureDistribution
@@ -43,6 +47,8 @@ WEIGHTS[:5, 0] = 0.0
 WEIGHTS /= WEIGHTS.sum(axis=1, keepdims=True)
 
 DENSITIES = {
+    "normal": lambda: NormalLaw(LOC, SCALE + 0.0 * LOC),
+    "lognormal": lambda: LogNormalLaw(LOC, 0.5 * SCALE + 0.0 * LOC),
     "student t": lambda: StudentTLaw(LOC, SCALE, np.array([1.0, 4.0, 30.0])[:, None]),
     "laplace": lambda: LaplaceLaw(LOC, SCALE),
     "asymmetric laplace": lambda: AsymmetricLaplaceLaw(LOC, SCALE, 0.8),
@@ -75,6 +81,7 @@ COUNTS = {
 def tables(monkeypatch):
     """Tables also where they do not pay."""
     monkeypatch.setattr(_coded, "_MANY", 0)
+    monkeypatch.setattr(_compound, "_PAYS", 0)
 
 
 @pytest.mark.parametrize("name", DENSITIES)
@@ -97,6 +104,53 @@ def test_kernels_do_nearly_all_of_it(name, monkeypatch):
     monkeypatch.setattr(_coded, "mixture_quantile", exact)
     DENSITIES[name]().mixture_quantile(WEIGHTS, LEVELS)
     assert_array_equal(np.unique(asked), LEVELS[[0, -1]])
+
+
+@pytest.mark.parametrize("power", [1.1, 1.3, 1.5, 1.8])
+def test_quantiles_of_sums_of_claims_are_those_of_exact_steps(power, monkeypatch):
+    """Zero where there is so much probability; large means go to the exact steps."""
+    law = TweedieLaw(MEAN, 0.2 + SCALE + 0.0 * MEAN, power)
+    expected = mixture_quantile(law, WEIGHTS, LEVELS)
+    found = law.mixture_quantile(WEIGHTS, LEVELS)
+    assert_allclose(found, expected, rtol=2e-9, atol=1e-9)
+    assert_array_equal(found == 0.0, expected == 0.0)
+    asked, at_zero = [], expected == 0.0
+
+    def exact(law, weights, levels):
+        asked.append(len(weights))
+        return mixture_quantile(law, weights, levels)
+
+    monkeypatch.setattr(_coded, "mixture_quantile", exact)
+    own = np.array([0.1, 0.5, 0.9, 0.99])
+    law.mixture_quantile(WEIGHTS, own)
+    assert not asked and at_zero.any() and not at_zero.all()
+    few = np.median(law._sums()[0].max(axis=1))
+    monkeypatch.setattr(_compound, "_MOST", few)
+    assert_allclose(law.mixture_quantile(WEIGHTS, own), mixture_quantile(law, WEIGHTS, own), 2e-9)
+    assert asked == [N // 2]
+
+
+def test_sums_of_rows_have_a_plain_twin():
+    local = np.random.RandomState(1)
+    cell, share, out = local.normal(size=(12, 8)), local.uniform(size=12), np.empty((2, 8))
+    _call_both(cell, share, 4, 12, out)
+    assert_allclose(out[0], out[1], rtol=1e-14)
+    assert_allclose(out[0], share[4:] @ cell[4:], rtol=1e-14)
+
+
+@kernel
+def _call_both(cell, share, first, end, out):
+    _sums_of_rows(cell, share, first, end, out[0])
+    _plain_sums(cell, share, first, end, out[1])
+
+
+def test_steps_do_not_end_early_where_the_density_is_low():
+    """Between two far laws small distances in probability are large ones in values."""
+    law = NormalLaw(np.array([[[0.0], [1.0]]]), np.array([[[0.1], [0.12]]]))
+    weights = np.array([[0.4, 0.6]])
+    levels = 0.4 + np.linspace(-1e-4, 1e-4, 7)
+    found = law.mixture_quantile(weights, levels)
+    assert_allclose(found, mixture_quantile(law, weights, levels), rtol=1e-9)
 
 
 @pytest.mark.parametrize("n_rows, n_experts", [(2, 2), (1, 3), (3, 3)])

@@ -1,10 +1,11 @@
 """Vector instructions that Numba does not write by itself.
 
-Two things are written in LLVM's own language here, as Numba intrinsics: the inner
-tile of a weighted Gram, with its sums held in vector registers, and the reading of
-a float's bits, which an exponential that vectorises needs. Both have plain twins
-(`cpu.weighted_grams`, `math.exp`), which take over where compiled code is switched
-off or the processor has no fused multiply-add.
+Three things are written in LLVM's own language here, as Numba intrinsics: the inner
+tile of a weighted Gram, with its sums held in vector registers, weighted sums of
+short rows, and the reading of a float's bits, which an exponential that vectorises
+needs. All have plain twins (`cpu.weighted_grams`, `continuous._plain_sums`,
+`math.exp`), which take over where compiled code is switched off or, for the tile,
+the processor has no fused multiply-add.
 
 A tile is ``ROWS`` columns of Z against up to three vectors of ``WIDTH`` columns (twice
 as many of float32). With AVX-512 that is 8 x 24 sums in 24 of 32 registers, with AVX2
@@ -150,6 +151,52 @@ def single_tile_1(typing, Z, stride, r, n_rows, i, j, out, out_stride):
 def single_tile_2(typing, Z, stride, r, n_rows, i, j, out, out_stride):
     """Return nothing; two vectors of float32 wide."""
     return _TILE_SIGNATURE, _tile(2, single=True)
+
+
+# Numbers in a row of `weighted_rows`, and rows that it takes at once.
+ROW, AT_ONCE = 8, 4
+
+
+@intrinsic
+def weighted_rows(typing, Z, r, n_rows, out):
+    """``out[a] = sum_t r[t] Z[t, a]`` of rows of ROW numbers, as many as AT_ONCE divides."""
+
+    def codegen(context, builder, signature, args):
+        Z, r, n_rows, out = args
+        vector, index = ir.VectorType(_DOUBLE, ROW), ir.Constant(_INT, 0)
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), ROW), [0] * ROW)
+        fma = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{ROW}f64"
+        )
+        before = builder.block
+        loop, after = (builder.append_basic_block(name) for name in ("rows", "store"))
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        t = builder.phi(_INT)
+        t.add_incoming(index, before)
+        sums = [builder.phi(vector) for _ in range(AT_ONCE)]
+        found = []
+        for u, total in enumerate(sums):
+            total.add_incoming(ir.Constant(vector, [0.0] * ROW), before)
+            place = builder.mul(builder.add(t, ir.Constant(_INT, u)), ir.Constant(_INT, 8))
+            weight = builder.load(builder.inttoptr(builder.add(r, place), _DOUBLE.as_pointer()))
+            first = builder.insert_element(ir.Constant(vector, ir.Undefined), weight, index)
+            weight = builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), mask)
+            address = builder.add(Z, builder.mul(place, ir.Constant(_INT, ROW)))
+            row = builder.load(builder.inttoptr(address, vector.as_pointer()))
+            row.align = 8
+            found.append(builder.call(fma, [weight, row, total]))
+            total.add_incoming(found[u], loop)
+        following = builder.add(t, ir.Constant(_INT, AT_ONCE))
+        t.add_incoming(following, loop)
+        builder.cbranch(builder.icmp_signed("<", following, n_rows), loop, after)
+        builder.position_at_end(after)
+        total = builder.fadd(builder.fadd(found[0], found[1]), builder.fadd(found[2], found[3]))
+        stored = builder.store(total, builder.inttoptr(out, vector.as_pointer()))
+        stored.align = 8
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), codegen
 
 
 @intrinsic

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import erfcx
 
 from ._jit import inlined, kernel, spliced
-from ._vector import deep_exp, vector_log
+from ._vector import COMPILED, deep_exp, vector_log, weighted_rows
 
 # Kinds of laws, with what stands in the parts of each.
 NORMAL = 0  # loc, scale
@@ -15,14 +15,18 @@ INVERSE_GAUSSIAN = 2  # mean, shape
 TRUNCATED = 3  # loc, scale, lower, upper, normal tails at lower and at upper
 WIDE = 4  # loc, scale, number of a table over asinh((y - loc) / scale)
 POSITIVE = 5  # mean, scale, number of a table over log(y / scale), logarithm of the scale
+# Sums of a Poisson number of gamma variables: mean, standard deviation, scale of the gamma
+# variables, mean of the number, first number that counts, its probability.
+COMPOUND = 6
 N_PARTS = 6
 
 _ROOT_HALF = math.sqrt(0.5)
 _DENSITY = 1.0 / math.sqrt(2.0 * math.pi)
 _MAX_STEPS = 300
 # Log odds that are so near to those wanted need one last step; by cubics, the product of the
-# distances of two points. Points further apart than _FAR give no cubic.
-_NEAR, _FAR = 1e-8, 3.0
+# distances of two points. Points further apart than _FAR give no cubic. A step that is not
+# short beside the scale of the laws is not the last one.
+_NEAR, _FAR, _SHORT = 1e-8, 3.0, 1e-4
 _HUGE, _TINY = 1e300, 1e-300
 # Rows that step side by side, where the weight of a law lies, and what is known of a lane.
 LANES = 128
@@ -147,6 +151,42 @@ def _tabled(work, r):
     return below, above, slope / step * small * large
 
 
+@inlined
+def _vector_sums(cell, share, first, end, sums):
+    weighted_rows(
+        cell.ctypes.data + 64 * first, share.ctypes.data + 8 * first, end - first, sums.ctypes.data
+    )
+
+
+@inlined
+def _plain_sums(cell, share, first, end, sums):
+    sums[:] = share[first:end] @ cell[first:end]
+
+
+_sums_of_rows = _vector_sums if COMPILED else _plain_sums
+
+
+@kernel
+def _look_up_sums(n_lanes, law, shares, cells, grid, work):
+    """Put into work sums of probabilities, and of their slopes, where s and its slope were.
+
+    Cells (c, numbers, 8) hold polynomials of the place in a cell, from -1 to 1: probabilities
+    that so many gamma variables stay below y, over s = log(expm1(sqrt(y / scale))). Shares
+    (lanes, numbers) are the probabilities of the numbers.
+    """
+    a = np.empty(8)
+    for r in range(n_lanes):
+        x = (work[r + _PLACE] - grid[0]) / grid[1]
+        c = int(x) if 0.0 < x < len(cells) else (len(cells) - 1 if x >= len(cells) else 0)
+        t = 2.0 * min(max(x - c, 0.0), 1.0) - 1.0
+        _sums_of_rows(cells[c], shares[r], int(law[r + 4 * LANES]), int(law[r + 5 * LANES]), a)
+        high = a[4] + t * (a[5] + t * (a[6] + t * a[7]))
+        work[r + _PLACE] = a[0] + t * (a[1] + t * (a[2] + t * (a[3] + t * high)))
+        high = 4.0 * a[4] + t * (5.0 * a[5] + t * (6.0 * a[6] + t * 7.0 * a[7]))
+        slope = a[1] + t * (2.0 * a[2] + t * (3.0 * a[3] + t * high))
+        work[r + _PLACE + LANES] = 2.0 * slope / (work[r + _PLACE + LANES] * grid[1])
+
+
 @spliced
 def _add(sums, r, weight, below, above, density):
     use = weight > 0.0
@@ -163,7 +203,7 @@ def _add_positive(sums, r, weight, found, y):
 
 
 @kernel
-def _add_law(kind, n_lanes, law, tables, grids, y, sums):
+def _add_law(kind, n_lanes, law, tables, grids, cells, shares, y, sums):
     """Add weight times probabilities below and above y (n_lanes,), and density there, to sums.
 
     The parts of a law and its weight are in flat pieces of ``law``, the sums in pieces of
@@ -188,6 +228,18 @@ def _add_law(kind, n_lanes, law, tables, grids, y, sums):
             tails = law[r + 4 * LANES], law[r + 5 * LANES]
             found = _truncated(law[r], law[r + LANES], ends, tails, y[r])
             _add(sums, r, law[r + _WEIGHT], found[0], found[1], found[2])
+    elif kind == COMPOUND:
+        for r in range(n_lanes):
+            root = math.sqrt(max(y[r], _TINY) / law[r + 2 * LANES])
+            small = max(1.0 - deep_exp(-root), _TINY)
+            small = root if root < 1e-8 else small
+            sums[r + _PLACE] = root + vector_log(small)
+            sums[r + _PLACE + LANES] = 2.0 * law[r + 2 * LANES] * root * small
+        _look_up_sums(n_lanes, law, shares, cells, grids[0], sums)
+        for r in range(n_lanes):
+            below = max(sums[r + _PLACE], 0.0) + deep_exp(-law[r + 3 * LANES])
+            found = min(below, 1.0), max(1.0 - below, 0.0), max(sums[r + _PLACE + LANES], 0.0)
+            _add_positive(sums, r, law[r + _WEIGHT], found, y[r])
     elif kind == WIDE:
         for r in range(n_lanes):
             z = (y[r] - law[r]) / law[r + LANES]
@@ -231,7 +283,15 @@ def _cubic(wanted, odds, y, gradient, last_odds, last_y, last_gradient):
 
 
 @kernel
-def _load(row, weights, segments, parts, r, laws, state):
+def _fill_shares(number, first, end, shares):
+    """Probabilities of a Poisson law at numbers from 1 on, of which those in places count."""
+    shares[first] = math.exp((first + 1.0) * math.log(number) - number - math.lgamma(first + 2.0))
+    for j in range(first + 1, end):
+        shares[j] = shares[j - 1] * number / (j + 1.0)
+
+
+@kernel
+def _load(row, weights, segments, parts, r, laws, shares, state):
     """Put a row into lane r: parts and weights of its laws, and where its steps begin."""
     low, most, y, width = np.inf, -np.inf, 0.0, 0.0
     for kind, start, end in segments:
@@ -240,8 +300,11 @@ def _load(row, weights, segments, parts, r, laws, state):
             for part in range(N_PARTS):
                 laws[k, part * LANES + r] = parts[row, part, k]
             laws[k, _WEIGHT + r] = weight
+            if kind == COMPOUND:
+                first, end = int(parts[row, 4, k]), int(parts[row, 5, k])
+                _fill_shares(parts[row, 3, k], first, end, shares[k, r])
             if weight > 0.0:
-                first = 0.0 if kind in (INVERSE_GAUSSIAN, POSITIVE) else -np.inf
+                first = 0.0 if kind in (INVERSE_GAUSSIAN, POSITIVE, COMPOUND) else -np.inf
                 low = min(low, parts[row, 2, k] if kind == TRUNCATED else first)
                 most = max(most, parts[row, 3, k] if kind == TRUNCATED else np.inf)
                 y += weight * parts[row, 0, k]
@@ -273,11 +336,13 @@ def _advance(below, above, density, r, state):
     missing = wanted - odds
     low, high = (y, high) if missing > 0.0 else (low, y)
     state[_LOW, r], state[_HIGH, r] = low, high
-    step, close = missing * gradient, abs(missing) < _NEAR
+    step = missing * gradient
+    small = abs(step) < _SHORT * state[_WIDTH, r]
+    close = small and abs(missing) < _NEAR
     gap = abs(odds - last_odds)
     if 0.5 * abs(missing) < gap < _FAR and np.isfinite(gradient + last_gradient):
         to = _cubic(wanted, odds, y, gradient, last_odds, last_at, last_gradient)
-        close |= abs(missing * (wanted - last_odds)) < _NEAR
+        close |= small and abs(missing * (wanted - last_odds)) < _NEAR
         step = to - y
     if low <= y + step <= high and (close or abs(step) < 0.5 * last_step):
         last_step = abs(step)
@@ -295,12 +360,12 @@ def _advance(below, above, density, r, state):
 
 
 @kernel
-def continuous_quantile(weights, segments, parts, tables, grids, levels, out):
+def continuous_quantile(weights, segments, parts, tables, grids, cells, levels, out):
     """Write quantiles of mixtures of laws with densities.
 
     weights (n, k); segments (s, 3) of kind, first law and end; parts (n, 6, k) as above; tables
     (t, nodes, 2) of log odds and their slopes, and grids (t, 2) with the first node and the step
-    of each; levels (n, q) or (1, q), ascending in a row and inside (0, 1); out (n, q), NaN where
+    of each; cells (c, numbers, 8), polynomials of `COMPOUND`, over grids[0]; levels (n, q) or (1, q), ascending in a row and inside (0, 1); out (n, q), NaN where
     steps did not arrive.
 
     Steps inside a bracket, from one level to the next: to where a line (Newton), or the cubic
@@ -310,18 +375,20 @@ def continuous_quantile(weights, segments, parts, tables, grids, levels, out):
     n_rows, n_levels = out.shape
     n_lanes = min(LANES, n_rows)
     laws = np.ones((weights.shape[1], (N_PARTS + 1) * LANES))
+    shares = np.zeros((weights.shape[1] if len(cells) else 1, LANES, cells.shape[1]))
     state, sums = np.zeros((_N_STATES, LANES)), np.zeros(_N_SUMS)
     row, level = np.arange(n_lanes), np.zeros(n_lanes, dtype=np.int64)
     out[:] = np.nan
     for r in range(n_lanes):
-        _load(r, weights, segments, parts, r, laws, state)
+        _load(r, weights, segments, parts, r, laws, shares, state)
         _begin(levels[r if len(levels) > 1 else 0, 0], r, state)
     n_begun = n_busy = n_lanes
     while n_busy > 0:
         sums[:_PLACE] = 0.0
         for kind, start, end in segments:
             for k in range(start, end):
-                _add_law(kind, n_lanes, laws[k], tables, grids, state[_Y], sums)
+                own = shares[k] if kind == COMPOUND else shares[0]
+                _add_law(kind, n_lanes, laws[k], tables, grids, cells, own, state[_Y], sums)
         for r in range(n_lanes):
             if row[r] == n_rows:  # nothing left to do
                 continue
@@ -337,6 +404,6 @@ def continuous_quantile(weights, segments, parts, tables, grids, levels, out):
                 if n_begun == n_rows:
                     n_busy -= 1
                     continue
-                _load(n_begun, weights, segments, parts, r, laws, state)
+                _load(n_begun, weights, segments, parts, r, laws, shares, state)
                 n_begun += 1
             _begin(levels[row[r] if len(levels) > 1 else 0, level[r]], r, state)

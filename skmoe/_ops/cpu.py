@@ -22,6 +22,7 @@ from .blocks import (  # the rest of this device's operations
     tiled_grams,
 )
 from .continuous import (
+    COMPOUND,
     INVERSE_GAUSSIAN,
     LAPLACE,
     N_PARTS,
@@ -33,7 +34,6 @@ from .continuous import (
 )
 from .counts import counts_crps, counts_quantile
 from .densities import diagonal_scores, subtract_half_squares, sum_log_evidence
-from .distribution import normal_mixture_quantile
 from .factors import factor_backward, factor_forward
 from .information import categorical_information, information_weights, pair_products
 from .noise import noisy_gaussian_block
@@ -48,6 +48,7 @@ from .small import solve_blocks, split_sums
 from .tweedie import tweedie_series
 
 __all__ = [
+    "COMPOUND",
     "INVERSE_GAUSSIAN",
     "LAPLACE",
     "NORMAL",
@@ -81,7 +82,6 @@ __all__ = [
     "mean_block",
     "mix",
     "noisy_gaussian_block",
-    "normal_mixture_quantile",
     "pair_products",
     "routed_linear",
     "soft_target_block",

@@ -9,6 +9,7 @@ from ._numeric import mixture_quantile
 _NODES, _END, _ERROR = (1024, 2048, 4096, 8192, 16_384), 1e-13, 2e-10
 # Levels nearer to 0 or 1 are left to the exact functions; pairs for which tables pay.
 _LEAST_LEVEL, _MANY = 1e-7, 20_000
+NO_CELLS = np.zeros((0, 0, 8))
 
 
 def coded_quantile(law, weights, levels):
@@ -17,27 +18,41 @@ def coded_quantile(law, weights, levels):
     Laws of which `Law.coded` tells the kind go to a kernel; what it leaves undone, and all
     other laws, to `mixture_quantile`.
     """
-    n_rows, _, n_outputs = law.shape
-    levels = levels[None, :, None] if levels.ndim == 1 else levels
-    levels = np.broadcast_to(levels, (*levels.shape[:2], n_outputs))
-    found = np.full((n_rows, levels.shape[1], n_outputs), np.nan)
-    coded = _coded(law, n_rows * levels.shape[1] >= _MANY)
+    levels = spread(levels, law)
+    found = np.full((law.shape[0], *levels.shape[1:]), np.nan)
+    coded = _coded(law, found.shape[0] * found.shape[1] >= _MANY)
     if coded is not None and levels.size:
         kinds, parts, tables, grids = coded
         order = np.argsort(kinds, kind="stable")
         sorted_weights = np.ascontiguousarray(weights[:, order])
         segments = _segments(kinds[order])
-        safe = np.clip(levels, _LEAST_LEVEL, 1.0 - _LEAST_LEVEL)
-        for j in range(n_outputs):
-            out = np.empty(found.shape[:2])
-            own = np.ascontiguousarray(parts[:, order, j].transpose(0, 2, 1))
-            wanted = np.ascontiguousarray(safe[:, :, j])
-            with np.errstate(all="ignore"):  # where it is not compiled
-                get_ops().continuous_quantile(
-                    sorted_weights, segments, own, tables, grids, wanted, out
-                )
-            found[:, :, j] = np.where(wanted == levels[:, :, j], out, np.nan)
-    return _completed(found, law, weights, levels)
+        found = by_kernel(sorted_weights, segments, parts[:, order], levels, tables, grids)
+    return completed(found, law, weights, levels)
+
+
+def spread(levels, law):
+    """Levels (q,) or (n, q, m) as (1 or n, q, m)."""
+    levels = levels[None, :, None] if levels.ndim == 1 else levels
+    return np.broadcast_to(levels, (*levels.shape[:2], law.shape[2]))
+
+
+def by_kernel(weights, segments, parts, levels, tables, grids, cells=NO_CELLS):
+    """Quantiles (n, q, m), NaN where the kernel leaves them; arguments as in the kernel.
+
+    Parts are (n, k, m, 6), levels (n or 1, q, m).
+    """
+    found = np.full((len(weights), *levels.shape[1:]), np.nan)
+    safe = np.clip(levels, _LEAST_LEVEL, 1.0 - _LEAST_LEVEL)
+    for j in range(levels.shape[2]):
+        out = np.empty(found.shape[:2])
+        own = np.ascontiguousarray(parts[:, :, j].transpose(0, 2, 1))
+        wanted = np.ascontiguousarray(safe[:, :, j])
+        with np.errstate(all="ignore"):  # where it is not compiled
+            get_ops().continuous_quantile(
+                weights, segments, own, tables, grids, cells, wanted, out
+            )
+        found[:, :, j] = np.where(wanted == levels[:, :, j], out, np.nan)
+    return found
 
 
 def _segments(kinds):
@@ -46,7 +61,8 @@ def _segments(kinds):
     return np.column_stack([kinds[first], first, np.append(first[1:], len(kinds))])
 
 
-def _completed(found, law, weights, levels):
+def completed(found, law, weights, levels):
+    """Quantiles with those that are NaN by exact steps."""
     rows, columns = (np.flatnonzero(np.isnan(found).any(axis=axes)) for axes in ((1, 2), (0, 2)))
     if len(rows):
         own = levels[:, columns][rows] if len(levels) > 1 else levels[:, columns]

@@ -65,33 +65,6 @@ class NormalLaw(Law):
         """Return what a kernel needs to know; see `Law.coded`."""
         return get_ops().NORMAL, [self.loc, self.scale], None
 
-    def mixture_quantile(self, weights, levels):
-        """Quantiles of the mixtures of the k laws.
-
-        Parameters
-        ----------
-        weights : ndarray of shape (n, k)
-            Rows sum to one.
-        levels : ndarray of shape (q,) or (n, q, m)
-            Ascending along q, inside (0, 1).
-
-        Returns
-        -------
-        ndarray of shape (n, q, m)
-        """
-        n_rows, _, n_outputs = self.loc.shape
-        levels = levels[None, :, None] if levels.ndim == 1 else levels
-        levels = np.broadcast_to(levels, (*levels.shape[:2], n_outputs))
-        out = np.empty((n_outputs, n_rows, levels.shape[1]))
-        weights = np.ascontiguousarray(weights)
-        for j in range(n_outputs):
-            loc = np.ascontiguousarray(self.loc[:, :, j])
-            scale = np.ascontiguousarray(self.scale[:, :, j])
-            wanted = np.ascontiguousarray(levels[:, :, j])
-            normal = scipy.special.ndtri(wanted)
-            get_ops().normal_mixture_quantile(weights, loc, scale, wanted, normal, out[j])
-        return out.transpose(1, 2, 0)
-
     def mixture_crps(self, weights, y):
         """Continuous ranked probability score of the mixtures in closed form.
 
@@ -179,8 +152,8 @@ class LogNormalLaw(NormalLaw):
         return None
 
     def mixture_quantile(self, weights, levels):
-        """Quantiles of the mixtures of the k laws; see `NormalLaw.mixture_quantile`."""
-        return np.exp(super().mixture_quantile(weights, levels))
+        """Quantiles of the mixtures of the k laws; see `Law.mixture_quantile`."""
+        return np.exp(NormalLaw(self.loc, self.scale).mixture_quantile(weights, levels))
 
     def mixture_crps(self, weights, y):
         """Score in closed form; see `NormalLaw.mixture_crps`."""

@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.special
 
+from ._compound import compound_quantile
 from ._numeric import quantile_of_each
 from .base import Law
 
@@ -100,6 +101,10 @@ class TweedieLaw(Law):
     def ppf(self, levels):
         """Quantiles of each law; levels broadcast against (n, k, m)."""
         return quantile_of_each(self, levels)
+
+    def mixture_quantile(self, weights, levels):
+        """Quantiles of the mixtures; see `Law.mixture_quantile`."""
+        return compound_quantile(self, weights, levels)
 
     def upper_mean(self, y):
         """Mean of the values above y times their probability."""
