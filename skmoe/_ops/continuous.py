@@ -365,8 +365,8 @@ def continuous_quantile(weights, segments, parts, tables, grids, cells, levels, 
 
     weights (n, k); segments (s, 3) of kind, first law and end; parts (n, 6, k) as above; tables
     (t, nodes, 2) of log odds and their slopes, and grids (t, 2) with the first node and the step
-    of each; cells (c, numbers, 8), polynomials of `COMPOUND`, over grids[0]; levels (n, q) or (1, q), ascending in a row and inside (0, 1); out (n, q), NaN where
-    steps did not arrive.
+    of each; cells (c, numbers, 8), polynomials of `COMPOUND`, over grids[0]; levels (n, q) or
+    (1, q), ascending in a row and inside (0, 1); out (n, q), NaN where steps did not arrive.
 
     Steps inside a bracket, from one level to the next: to where a line (Newton), or the cubic
     through the last two points, has the log odds that are wanted. Many rows step side by side,
