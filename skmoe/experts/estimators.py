@@ -3,9 +3,9 @@
 import copy
 
 import numpy as np
-from sklearn.utils import _safe_indexing
 
 from .._failures import ExpertsFailed, is_own_failure
+from ._flat import RowsOf, Tables
 from ._folds import accepts_many_outputs, accepts_nan, accepts_sparse, make_folds
 from ._jobs import Failure, Job, Training, run_jobs
 from ._outputs import ClassOutput, MeanOutput
@@ -93,6 +93,7 @@ class EstimatorExperts:
         self.names = list(names)
         self._slots = make_slots(templates, [f"expert {name!r}" for name in names], random_state)
         self._n_outputs = 1
+        self._tables = Tables()
 
     @property
     def n_experts(self):
@@ -217,9 +218,10 @@ class EstimatorExperts:
         -------
         pred : ndarray of shape (n, K, P), or list of K ndarrays of shape (len(rows[k]), P)
         """
+        X = RowsOf(X)
         if rows is None:
             return np.stack([self._predict_one(k, X) for k in range(self.n_experts)], axis=1)
-        return [self._predict_one(k, X, rows[k]) for k in range(self.n_experts)]
+        return [self._predict_one(k, X.at(rows[k])) for k in range(self.n_experts)]
 
     def predict_each(self, X, rows=None):
         """Predict with every expert that can.
@@ -237,10 +239,10 @@ class EstimatorExperts:
         errors : dict of int to Exception
             What those raised.
         """
-        parts, errors = [None] * self.n_experts, {}
+        X, parts, errors = RowsOf(X), [None] * self.n_experts, {}
         for k in range(self.n_experts):
             try:
-                parts[k] = self._predict_one(k, X, None if rows is None else rows[k])
+                parts[k] = self._predict_one(k, X.at(None if rows is None else rows[k]))
             except Exception as error:  # returned, unless it is not of the expert's own
                 if not is_own_failure(error):
                     raise
@@ -347,13 +349,11 @@ class EstimatorExperts:
             for _, result in zip(jobs, results, strict=True)
         ]
 
-    def _predict_one(self, k, X, rows=None):
+    def _predict_one(self, k, X):
         output = self._output()
-        if rows is None:
-            return output(self._slots[k].who, self.estimators_[k], X)
-        if not len(rows):
+        if X.rows is not None and not len(X.rows):
             return np.empty((0, output.n_columns))
-        return output(self._slots[k].who, self.estimators_[k], _safe_indexing(X, rows))
+        return self._tables.ask(output, self._slots[k].who, self.estimators_[k], X)
 
     def _training(self, data):
         """Return the rows in the form that the experts are fitted on."""
