@@ -10,6 +10,7 @@ import time
 import warnings
 
 import numpy as np
+from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
@@ -84,9 +85,36 @@ def diamonds(n_experts=16, top_k=2, max_iter=200):
         )
 
 
+class CentresGate(BaseEstimator):
+    """A gate that is given: rows go to what is near, so that every expert is in use."""
+
+    def __init__(self, n_experts):
+        self.n_experts = n_experts
+
+    def fit(self, X, resp, sample_weight=None):
+        """Take the first rows for centres."""
+        self.centres_ = X[: self.n_experts].copy()
+        return self
+
+    def logits(self, X):
+        """Minus the squares of distances (n, K), up to what experts share."""
+        return 40.0 * (X @ self.centres_.T) - 20.0 * np.square(self.centres_).sum(axis=1)
+
+    def log_proba(self, X):
+        """Logarithms of probabilities (n, K)."""
+        return log_softmax(self.logits(X), axis=1)
+
+
 def predict():
-    """Prediction time at a fixed top_k and a growing number of forests, all of them used."""
-    n_rows = 400_000
+    """Prediction time at a fixed top_k and a growing number of forests.
+
+    Under a softmax gate, which leaves some of 256 without rows, and under one that uses all.
+    """
+    for gate in ("softmax", "centres"):
+        _predict(gate)
+
+
+def _predict(gate, n_rows=400_000, n_fit=40_000):
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, size=(n_rows, 4))
     y = np.sin(4 * X[:, 0]) + X[:, 1] * X[:, 2] + 0.1 * rng.normal(size=n_rows)
@@ -96,17 +124,18 @@ def predict():
         model = MoERegressor(
             forest,
             n_experts=n_experts,
+            gate=gate if gate == "softmax" else CentresGate(n_experts),
             top_k=2,
             routing="token",
-            load_balance=BalanceBias(),
+            load_balance=BalanceBias() if gate == "softmax" else None,
             cross_fit=None,
             init="kmeans",
             n_init=1,
             max_iter=2,
             random_state=0,
         )
-        models[n_experts] = model.fit(X[:40_000], y[:40_000])
-    for n in (100_000, n_rows):
+        models[n_experts] = model.fit(X[:n_fit], y[:n_fit])
+    for n in (10, 1000, 100_000, n_rows):
         best = {}
         for _ in range(5):
             for n_experts, model in models.items():
@@ -114,10 +143,11 @@ def predict():
                 best[n_experts] = min(seconds, best.get(n_experts, np.inf))
         for n_experts, model in models.items():
             used = len(np.unique(model.route(X[:n])[0]))
-            gate = min(cpu(lambda model=model, n=n: model.route(X[:n]))[1] for _ in range(3))
+            routes = min(cpu(lambda model=model, n=n: model.route(X[:n]))[1] for _ in range(3))
             print(
-                f"predict {n} rows, K={n_experts} ({used} used) top_k=2: {best[n_experts]:.3f} s "
-                f"({best[n_experts] / best[4]:.2f}x), routes {gate:.3f} s",
+                f"{gate} gate: predict {n} rows, K={n_experts} ({used} used) top_k=2: "
+                f"{best[n_experts]:.4f} s ({best[n_experts] / best[4]:.2f}x), "
+                f"routes {routes:.4f} s",
                 flush=True,
             )
 
