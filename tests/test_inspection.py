@@ -171,6 +171,15 @@ def test_coefficients_of_experts_and_gate(displays, regressor, classifier):
         show(trees.fit(X, Y))
 
 
+def test_title_of_a_small_matrix_fits_its_figure(displays):
+    display = displays.SpecialisationDisplay(np.array([[0.1, 1234.5], [2e-3, 1.0]]), ["one", "two"])
+    figure = display.plot().figure_
+    figure.canvas.draw()
+    box = display.ax_.get_tightbbox()
+    assert 0 <= box.x0 and box.x1 <= figure.bbox.x1
+    assert [text.get_text() for text in display.ax_.texts] == ["0.1", "1200", "0.002", "1"]
+
+
 def test_specialisation(displays, regressor, classifier):
     for model, rows, y in ((regressor, X, Y), (classifier, X.to_numpy(), LABELS)):
         display = displays.SpecialisationDisplay.from_estimator(model, rows, y)

@@ -1,6 +1,7 @@
 """The command line: ``python -m skmoe fit | predict | explain``."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -53,7 +54,8 @@ def _add_fit(commands):
         "fit",
         help="fit a mixture to a table",
         description="Fit a mixture of experts to a table with a header row. Columns of words "
-        "become indicators, missing numbers medians. Figures of merit are from held-out folds.",
+        "become indicators, dates years, missing numbers medians. Figures of merit are from "
+        "held-out folds.",
     )
     fit.add_argument("table", type=Path, help="CSV, TSV or Parquet file")
     fit.add_argument("--target", required=True, help="column to predict")
@@ -69,6 +71,7 @@ def _add_fit(commands):
     fit.add_argument("--max-experts", type=int, default=8, help="most that auto tries (8)")
     fit.add_argument("--kind", choices=_KINDS, default="linear", help="kind of experts (linear)")
     fit.add_argument("--gate", choices=_GATES, default="softmax", help="kind of gate (softmax)")
+    fit.add_argument("--max-iter", type=int, default=200, help="most iterations of a fit (200)")
     fit.add_argument("--folds", type=int, default=5, help="folds of the figures of merit (5)")
     fit.add_argument("--seed", type=int, default=0, help="of all that is random (0)")
     fit.add_argument("--out", type=Path, help="file for the model: .joblib, or .skops")
@@ -95,6 +98,9 @@ def main(arguments=None):
     except CliError as error:
         print(f"skmoe: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read the screen has seen enough, as `head` has; Python would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

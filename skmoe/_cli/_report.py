@@ -5,7 +5,6 @@ import html
 import io
 
 import numpy as np
-import pandas as pd
 
 from .. import __version__
 from ..inspection import (
@@ -18,12 +17,15 @@ from ..inspection import (
     ResponsibilitiesDisplay,
     SpecialisationDisplay,
 )
+from ._conclusion import conclude
+from ._numbers import plain_column
 from ._table import CliError
 
 _MOST_COLUMNS = 16
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2430; max-width: 60rem; margin: 2rem auto;
   padding: 0 1rem; }
+p.lead { font-size: 1.12rem; margin: 1rem 0 0.6rem; }
 h1 { font-size: 1.6rem; margin-bottom: 0.2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 p.note, figcaption { color: #6b7280; font-size: 0.9rem; } figure { margin: 1rem 0; }
 img { max-width: 100%; height: auto; } .scroll { overflow-x: auto; }
@@ -54,7 +56,7 @@ def write_report(path, problem, trained):
         f"<h1>{html.escape(problem.target)}</h1>",
         f'<p class="note">{kind} by a mixture of {trained.model[-1].n_experts_} experts; skmoe '
         f"{__version__}</p>",
-        *(f"<p>{html.escape(line)}</p>" for line in problem.summary.split("\n")),
+        *_conclusion(problem, trained),
         *_merit(problem, trained),
         *_health(trained),
         *_pictures(problem, trained),
@@ -71,22 +73,28 @@ def write_report(path, problem, trained):
         raise CliError(f"{path} cannot be written: {error}") from error
 
 
+def _conclusion(problem, trained):
+    """What there is to know first, and what it is about."""
+    first, *experts = conclude(problem, trained)
+    second, experts = experts[0], experts[1:]
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in experts)
+    return [
+        f'<p class="lead">{html.escape(first)} {html.escape(second)}</p>',
+        *([f"<ul>{items}</ul>"] if items else []),
+        *(f'<p class="note">{html.escape(line)}</p>' for line in problem.summary.split("\n")),
+    ]
+
+
 def _merit(problem, trained):
     scores = trained.scores
     first = scores.columns[0]
     best = scores[first].idxmax() if first == "accuracy" else scores[first].idxmin()
-    lines = [
+    return [
         "<h2>Held-out figures of merit</h2>",
-        _table(scores.map(_short), best),
+        _table(scores.apply(plain_column), best),
         f'<p class="note">Means over folds that were held out. "One expert" is the same kind of '
         f"model without a gate, and the row in bold has the best {first.replace('_', ' ')}.</p>",
     ]
-    if best != "mixture":
-        lines.append(
-            f"<p><strong>A mixture does not pay here: {html.escape(best)} is as good or better. "
-            f"</strong></p>"
-        )
-    return lines
 
 
 def _health(trained):
@@ -95,8 +103,9 @@ def _health(trained):
     diagnosis = mixture.diagnose(transform.transform(X), y)
     table = diagnosis.experts[["load", "importance", "loss", "noise", "verdict"]]
     table = table.rename(index=lambda name: str(name).replace("_", " "))
-    numbers = table.drop(columns="verdict").map(_short)
-    verdicts = "".join(f"<li>{html.escape(line)}</li>" for line in diagnosis.verdict)
+    numbers = table.drop(columns="verdict").apply(plain_column)
+    lines = [line.replace("expert_", "expert ") for line in diagnosis.verdict]
+    verdicts = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
     return [
         "<h2>The experts</h2>",
         f"<ul>{verdicts}</ul>",
@@ -179,10 +188,6 @@ def _figure(display, caption):
         f'<figure><img alt="{text}" src="data:image/png;base64,{data}">'
         f"<figcaption>{text}</figcaption></figure>"
     ]
-
-
-def _short(value):
-    return "" if pd.isna(value) else f"{value:.4g}"
 
 
 def _table(frame, best=None):

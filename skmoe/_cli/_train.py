@@ -1,5 +1,6 @@
 """From a table to a fitted pipeline, and its figures of merit on held-out folds."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,15 +9,19 @@ from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
 from sklearn.metrics import log_loss
 from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from ..classifier import MoEClassifier
 from ..regressor import MoERegressor
+from ._columns import as_text, is_constant, is_date, is_name, is_numeric, suggestion, years
+from ._conclusion import conclude
+from ._numbers import plain_column
 from ._store import check_suffix
 from ._table import CliError
 
@@ -53,8 +58,8 @@ class Trained:
     Attributes
     ----------
     model : Pipeline
-    scores : DataFrame
-        A row per model, means over the folds.
+    folds : dict of DataFrame
+        Figures of merit of each model, a row per fold.
     judged : Pipeline
         The same fitted to part of the rows.
     held_out : tuple of DataFrame and ndarray
@@ -62,9 +67,14 @@ class Trained:
     """
 
     model: object
-    scores: pd.DataFrame
+    folds: dict
     judged: object
     held_out: tuple
+
+    @property
+    def scores(self):
+        """Means over the folds, a row per model."""
+        return pd.DataFrame({name: table.mean() for name, table in self.folds.items()}).T
 
 
 def check_options(options):
@@ -73,6 +83,8 @@ def check_options(options):
         raise CliError(f"--experts {options.experts} must be a positive number or auto.")
     if options.max_experts < 1:
         raise CliError(f"--max-experts {options.max_experts} must be at least 1.")
+    if options.max_iter < 1:
+        raise CliError(f"--max-iter {options.max_iter} must be at least 1.")
     if options.folds < 2:
         raise CliError(f"--folds {options.folds} must be at least 2.")
     if options.out is not None:
@@ -104,39 +116,52 @@ def prepare(frame, options):
         if name not in frame.columns:
             known = ", ".join(frame.columns[:12])
             more = " ..." if frame.shape[1] > 12 else ""
-            raise CliError(f"there is no column {name!r}; the table has {known}{more}.")
+            raise CliError(
+                f"there is no column {name!r}; the table has {known}{more}."
+                f"{suggestion(name, frame.columns)}"
+            )
     kept = frame[frame[options.target].notna()].reset_index(drop=True)
     n_dropped = len(frame) - len(kept)
     weight = _weights(kept, options.weight)
     X = kept.drop(columns=list(dict.fromkeys(named)))
-    empty = [name for name in X.columns if X[name].isna().all()]
-    X = X.drop(columns=empty)
+    constant = [name for name in X.columns if is_constant(X[name])]
+    X = X.drop(columns=constant)
     if not X.shape[1]:
         raise CliError("no column is left to predict from.")
     y, classify = _target(kept[options.target], options)
     if len(X) < 4 * options.folds:
         raise CliError(f"{len(X)} rows are too few for {options.folds} folds; lower --folds.")
-    words = [name for name in X.columns if not _is_numeric(X[name])]
-    ids = [name for name in words if X[name].nunique() > max(_MOST_LEVELS, 0.5 * len(X))]
-    task = "classification" if classify else "regression"
     lines = [
-        f"{len(X)} rows, {X.shape[1]} features ({len(words)} of words), {task} of "
-        f"{options.target!r}",
+        f"{len(X)} rows, {X.shape[1]} features ({_kinds(X)}), "
+        f"{'classification' if classify else 'regression'} of {options.target!r}",
         *([f"{n_dropped} rows without a target were left out"] if n_dropped else []),
-        *([f"columns without any value were left out: {', '.join(empty)}"] if empty else []),
-        *([f"nearly every row has its own {', '.join(ids)}; perhaps --drop it"] if ids else []),
+        *([f"columns of one value were left out: {', '.join(constant)}"] if constant else []),
+        *_names_of_rows(X),
     ]
     return Problem(X, y, weight, options.target, classify, "\n".join(lines))
 
 
-def _is_numeric(values):
-    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+def _kinds(X):
+    _, words, dates = _by_kind(X)
+    return f"{len(words)} of words" + (f", {len(dates)} of dates" if dates else "")
+
+
+def _by_kind(X):
+    """Names of the columns of numbers, of words and of dates."""
+    dates = [name for name in X.columns if is_date(X[name])]
+    numbers = [name for name in X.columns if is_numeric(X[name])]
+    return numbers, [name for name in X.columns if name not in {*dates, *numbers}], dates
+
+
+def _names_of_rows(X):
+    found = [name for name in X.columns if is_name(X[name]) and not is_date(X[name])]
+    return [f"nearly every row has its own {', '.join(found)}; perhaps --drop it"] if found else []
 
 
 def _weights(frame, name):
     if name is None:
         return None
-    if not _is_numeric(frame[name]):
+    if not is_numeric(frame[name]):
         raise CliError(f"--weight {name} does not hold numbers.")
     weight = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
     if not np.isfinite(weight).all() or weight.min() < 0 or not weight.max() > 0:
@@ -145,7 +170,7 @@ def _weights(frame, name):
 
 
 def _target(values, options):
-    numeric = _is_numeric(values)
+    numeric = is_numeric(values)
     classify = options.task == "classification"
     if options.task == "auto":
         classify = not numeric or values.nunique() == 2
@@ -170,16 +195,17 @@ def _target(values, options):
 
 
 def make_model(problem, options):
-    """The pipeline: numbers with gaps filled, indicators of words, the mixture."""
-    words = [name for name in problem.X.columns if not _is_numeric(problem.X[name])]
-    numbers = [name for name in problem.X.columns if name not in words]
+    """The pipeline: numbers with gaps filled, years of dates, indicators of words, the mixture."""
+    numbers, words, dates = _by_kind(problem.X)
     fill = SimpleImputer(strategy="constant", fill_value="missing")
     encode = OneHotEncoder(
         handle_unknown="ignore", max_categories=_MOST_LEVELS, sparse_output=False
     )
+    time = FunctionTransformer(years, feature_names_out="one-to-one")
     columns = ColumnTransformer(
         [
             ("numbers", SimpleImputer(strategy="median"), numbers),
+            ("dates", make_pipeline(time, SimpleImputer(strategy="median")), dates),
             ("words", make_pipeline(fill, encode), words),
         ],
         verbose_feature_names_out=False,
@@ -198,20 +224,11 @@ def make_model(problem, options):
         templates[options.kind][int(problem.classify)],
         n_experts=n_experts,
         max_experts=options.max_experts,
+        max_iter=options.max_iter,
         gate=options.gate,
         random_state=options.seed,
     )
     return Pipeline([("columns", columns), ("mixture", mixture)])
-
-
-def as_text(X):
-    """Columns of words as plain strings, with None where a value is missing."""
-    X = X.copy()
-    for name in X.columns:
-        if not _is_numeric(X[name]):
-            words = X[name].astype(object)
-            X[name] = words.where(words.isna(), words.astype(str)).where(words.notna(), np.nan)
-    return X
 
 
 def train(problem, options, say=print):
@@ -236,10 +253,12 @@ def train(problem, options, say=print):
         "one expert": clone(model).set_params(mixture__n_experts=1),
         "mixture": model,
     }
-    rows = {}
+    folds = {}
     for name, one in models.items():
-        rows[name] = _cross_validate(one, problem, options)
-        shown = "  ".join(f"{key} {value:.4g}" for key, value in rows[name].items())
+        folds[name] = _cross_validate(one, problem, options)
+        shown = "  ".join(
+            f"{key} {value}" for key, value in plain_column(folds[name].mean()).items()
+        )
         say(f"{name:<12}{shown}")
     held = np.zeros(len(problem.y), dtype=bool)
     stratify = problem.y if problem.classify else None
@@ -249,9 +268,10 @@ def train(problem, options, say=print):
     held[test] = True
     judged = _fitted(model, problem, ~held)
     fitted = _fitted(model, problem, np.ones(len(held), dtype=bool))
-    say(f"{fitted[-1].n_experts_} experts, converged: {fitted[-1].converged_}")
-    scores = pd.DataFrame(rows).T
-    return Trained(fitted, scores, judged, (problem.X[held], problem.y[held]))
+    trained = Trained(fitted, folds, judged, (problem.X[held], problem.y[held]))
+    for line in conclude(problem, trained):
+        say(line)
+    return trained
 
 
 def _fitted(model, problem, rows):
@@ -259,11 +279,14 @@ def _fitted(model, problem, rows):
     own = {} if problem.weight is None else {"sample_weight": problem.weight[rows]}
     step = model.steps[-1][0]
     own = {f"{step}__{name}": value for name, value in own.items()}
-    return model.fit(problem.X[rows], problem.y[rows], **own)
+    with warnings.catch_warnings():
+        # Said once at the end; held-out rows judge a fit that has stopped early, too.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(problem.X[rows], problem.y[rows], **own)
 
 
 def _cross_validate(model, problem, options):
-    """Means of figures of merit over held-out folds, {name: value}."""
+    """Figures of merit of held-out folds, a row each."""
     kind = StratifiedKFold if problem.classify else KFold
     folds = kind(options.folds, shuffle=True, random_state=options.seed)
     found = []
@@ -272,7 +295,7 @@ def _cross_validate(model, problem, options):
         mask[train_rows] = True
         fitted = _fitted(model, problem, mask)
         found.append(_merit(fitted, problem.X.iloc[test_rows], problem.y[test_rows], problem))
-    return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+    return pd.DataFrame(found)
 
 
 def _merit(fitted, X, y, problem):

@@ -6,7 +6,7 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from .._features import is_frame
-from ._heatmap import heatmap
+from ._heatmap import heatmap, two_figures
 from ._rows import expert_names
 from ._style import title
 
@@ -114,7 +114,7 @@ class CoefficientsDisplay:
             Itself.
         """
         most = float(np.abs(self.coef).max()) or 1.0
-        texts = np.array([[f"{value:.2g}" for value in row] for row in self.coef])
+        texts = np.array([[two_figures(value) for value in row] for row in self.coef])
         self.image_ = heatmap(
             self,
             ax,

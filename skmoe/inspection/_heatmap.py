@@ -4,6 +4,16 @@ import numpy as np
 
 from ._style import INK, new_axes
 
+# Inches, so that a title fits beside the names of the rows.
+_NARROWEST = 5.0
+
+
+def two_figures(value):
+    """A number of two significant figures, without an exponent unless it is far from one."""
+    text = f"{value:.2g}"
+    short = 1e-3 <= abs(value) < 1e6
+    return np.format_float_positional(float(text), trim="-") if short else text
+
 
 def heatmap(display, ax, shades, texts, rows, columns, *, cmap, limits):
     """Draw cells coloured by ``shades``, with ``texts`` on them where they are few enough.
@@ -29,7 +39,8 @@ def heatmap(display, ax, shades, texts, rows, columns, *, cmap, limits):
     matplotlib.image.AxesImage
     """
     n_rows, n_columns = shades.shape
-    ax = new_axes(display, ax, (2.2 + 0.62 * n_columns, 1.9 + 0.42 * n_rows), grid=None)
+    width = max(2.2 + 0.62 * n_columns, _NARROWEST)
+    ax = new_axes(display, ax, (width, 1.9 + 0.42 * n_rows), grid=None)
     image = ax.imshow(shades, cmap=cmap, vmin=limits[0], vmax=limits[1], aspect="auto")
     ax.set_xticks(np.arange(n_columns), columns)
     ax.set_yticks(np.arange(n_rows), rows)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._heatmap import heatmap
+from ._heatmap import heatmap, two_figures
 from ._rows import expert_names
 from ._style import INK, title
 
@@ -99,7 +99,7 @@ class SpecialisationDisplay:
         best[led, 0] = np.nanmin(loss[led], axis=1)
         tiny = np.finfo(float).tiny
         shades = np.log(np.maximum(loss, tiny) / np.maximum(best, tiny))
-        texts = np.array([["" if np.isnan(v) else f"{v:.2g}" for v in row] for row in loss])
+        texts = np.array([["" if np.isnan(v) else two_figures(v) for v in row] for row in loss])
         limits = 0.0, np.log(_DARKEST)
         names = self.expert_names
         self.image_ = heatmap(self, ax, shades, texts, names, names, cmap="Blues", limits=limits)
