@@ -14,8 +14,8 @@ from conftest import require
 from skmoe._cli import main
 from skmoe._cli._columns import as_text, is_constant, is_date, is_name, years
 from skmoe._cli._conclusion import conclude
-from skmoe._cli._numbers import percent, plain, plain_column
 from skmoe._cli._table import read_table
+from skmoe._numbers import percent, plain, plain_column
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 rng = np.random.RandomState(0)

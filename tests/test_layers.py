@@ -30,6 +30,7 @@ LAYERS = {
     "_lbfgs": 1,
     "_monitor": 1,
     "_network": 1,
+    "_numbers": 1,
     "_owlqn": 1,
     "_penalty": 1,
     "_precondition": 1,

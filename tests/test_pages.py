@@ -41,7 +41,7 @@ WORDS = """
 44 criterion; 45 merge; 46 add_expert; 47 partial_fit; 48 sample_weight; 49 class_weight
 51 csr; 52 feature_names_in_; 54 n_jobs; 55 parametrize_with_checks; 56 score; 57 GridSearchCV
 58 return_std; 59 quantile; 60 sample; 61 wald; 62 predict_experts; 63 rules; 64 Display
-65 verbose; 66 to_onnx; 69 log_pool
+65 verbose; 66 to_onnx; 69 log_pool; 70 model_card
 """
 
 

@@ -12,6 +12,7 @@ import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
@@ -55,6 +56,13 @@ def judge(model):
 scores = {name: judge(model) for name, model in models.items()}
 for name, (rmse, loglik) in scores.items():
     print(f"{name:<13} RMSE {rmse:5.2f} MPa, log-likelihood {loglik:.3f} per row")
+
+# %%
+# Load of the four lines: what share of each age of concrete each leads.
+ages = pd.cut(X[:, -1], [0, 7, 28, 90, 400], labels=["to 7 days", "to 28", "to 90", "older"])
+leader = models["4 lines"].gate_proba(X).argmax(axis=1)
+table = pd.crosstab(ages, leader, rownames=["age"], colnames=["leader"], normalize="index")
+print(table.round(2).to_string())
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained", sharey=True)

@@ -33,6 +33,12 @@ for name, n_experts in (("one line", 1), ("six lines", 6)):
     print(f"{name}: {100 * np.mean((lower <= y) & (y <= upper)):.0f} % of held-out rows inside")
 
 # %%
+# Load of the six lines: what share of each age each leads.
+leader = model.gate_proba(X).argmax(axis=1)
+table = pd.crosstab(ages, leader, rownames=["age"], colnames=["leader"], normalize="index")
+print(table.round(2).to_string())
+
+# %%
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
 for name, (inside, width) in found.items():
     axes[0].plot(inside.index, 100 * inside, "o-", label=name)

@@ -11,6 +11,7 @@ import os
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from skmoe import MoERegressor
@@ -42,8 +43,17 @@ assert all(np.array_equal(a, b.coef_) for a, b in zip(old, model.experts_))
 results["one expert added"] = error(model)
 anew = MoERegressor(n_experts=4, random_state=0).fit(X_train, y_train)
 results["all retrained"] = error(anew)
+results["one line"] = error(MoERegressor(n_experts=1).fit(X_train, y_train))
 for name, by_size in results.items():
     print(f"{name:<18}" + "  ".join(f"{size} {value:.3f}" for size, value in by_size.items()))
+
+# %%
+# Load: what share of the held-out stones of a size each expert leads.
+names = np.array(model.expert_names_)
+leader = names[model.gate_proba(X_test).argmax(axis=1)]
+sizes = np.where(X_test["carat"] <= 1.0, "small", "large")
+table = pd.crosstab(sizes, leader, rownames=["size"], colnames=["leader"], normalize="index")
+print(table.round(2).to_string())
 
 # %%
 # The new expert takes what is new.

@@ -44,6 +44,6 @@ for n_experts, loss, spread in zip(
 # On the concrete data the criterion has a clear minimum.
 X, y = load_concrete(return_X_y=True, as_frame=True)
 grown = MoERegressor(n_experts="auto", max_experts=4 if quick else 10, random_state=0).fit(X, y)
-print(f"chosen: {grown.n_experts_} experts")
+print(f"chosen: {grown.n_experts_} experts, load {grown.load_.round(2)}")
 ExpertCountDisplay.from_estimator(grown)
 plt.show()

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ks_2samp
 
+from .._numbers import percent, plain
 from ._columns import is_date, is_numeric, years
-from ._numbers import percent, plain
 
 _CLEAR = 0.25
 _MOST = 2

@@ -7,6 +7,7 @@ import io
 import numpy as np
 
 from .. import __version__
+from .._numbers import plain_column
 from ..inspection import (
     CoefficientsDisplay,
     CoverageDisplay,
@@ -18,7 +19,6 @@ from ..inspection import (
     SpecialisationDisplay,
 )
 from ._conclusion import conclude
-from ._numbers import plain_column
 from ._table import CliError
 
 _MOST_COLUMNS = 16

@@ -17,11 +17,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from .._numbers import plain_column
 from ..classifier import MoEClassifier
 from ..regressor import MoERegressor
 from ._columns import as_text, is_constant, is_date, is_name, is_numeric, suggestion, years
 from ._conclusion import conclude
-from ._numbers import plain_column
 from ._store import check_suffix
 from ._table import CliError
 
