@@ -50,9 +50,8 @@ for top_k in chosen:
     costs.append(seconds(model))
     print(f"top_k={top_k:<3} R2 {scores[-1]:.4f}, {1e6 * costs[-1] / len(y_test):.1f} us a row")
 one = RandomForestRegressor(5 if quick else 20, max_depth=8, random_state=0).fit(X_train, y_train)
-print(
-    f"one forest R2 {one.score(X_test, y_test):.4f}, {1e6 * seconds(one) / len(y_test):.1f} us a row"
-)
+took = 1e6 * seconds(one) / len(y_test)
+print(f"one forest R2 {one.score(X_test, y_test):.4f}, {took:.1f} us a row")
 load = model.set_params(top_k=2).route(X_test)[0]
 print("load %:", np.round(100 * np.bincount(load[:, 0], minlength=16) / len(load)).astype(int))
 
