@@ -4,7 +4,8 @@ A new regime: add an expert, leave the others alone
 
 A model of diamonds was fitted when only stones up to one carat were sold. Now larger ones come
 in. ``add_expert`` trains one more expert and the gate's row for it; the old experts stay as
-they are, bit for bit.
+they are, bit for bit. (One line that is refitted to all stones is as good for the large ones, and
+worse for the small ones.)
 """
 
 import os

@@ -3,7 +3,9 @@ Few experts per row: what it costs and what it saves
 ====================================================
 
 Sixteen forests, of which each row asks one, two, four or all. Only the chosen ones run.
-``top_k`` may be set after the fit, so that one model serves both a fast and an exact answer.
+``top_k`` may be set after the fit, so that one model serves both a fast and an exact answer. On
+these data one forest of the same size predicts as well as the sixteen: the example shows what
+routing costs, not a gain in accuracy.
 """
 
 import os

@@ -31,8 +31,10 @@ p.note, figcaption { color: #6b7280; font-size: 0.9rem; } figure { margin: 1rem 
 img { max-width: 100%; height: auto; } .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.92rem; }
 th, td { padding: 0.3rem 0.8rem; text-align: right; border-bottom: 1px solid #e5e7eb; }
-th:first-child, td:first-child { text-align: left; } tr:last-child td { border-bottom: 0; }
+th:first-child, td:first-child { text-align: left; white-space: nowrap; }
+tr:last-child td { border-bottom: 0; }
 tr.best td { font-weight: 600; } ul { padding-left: 1.2rem; }
+@media (max-width: 30rem) { th, td { padding: 0.3rem 0.4rem; } }
 """
 
 
