@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ._design import Design
+from ._design import FAR, Design
 from ._fit import FitData, Parts
 from ._sweep import Sweeper
 from .experts.linear import LinearExpert
@@ -34,21 +34,28 @@ class BlockDesign(Design):
     n_rows : int
     """
 
-    def __init__(self, X, center, scale, rows=None, n_rows=0):
+    def __init__(self, X, center, scale, rows=None, n_rows=0, has_far=False):
         super().__init__(X, center, scale)
         self.shape = (n_rows, X.shape[1] + 1)
         self.all_rows = rows
+        self.has_far = has_far
         self.gram = None
 
-    def over(self, rows, n_rows):
-        """The same columns of all rows."""
-        return BlockDesign(self.X[:0], self.center, self.scale, rows, n_rows)
+    def over(self, rows, n_rows, has_far=False):
+        """The same columns of all rows, of which some may be far from the rest."""
+        return BlockDesign(self.X[:0], self.center, self.scale, rows, n_rows, has_far)
 
     def total_gram(self, weight):
         """``Z' diag(weight) Z`` (D, D) of all rows, kept for the next call."""
         if self.gram is None:
             self.gram = self.all_rows.sum(_Gram(self.center, self.scale))
         return self.gram
+
+    def curvature_gram(self, weight):
+        """The same, in which far rows count less."""
+        if not self.has_far:
+            return self.total_gram(weight)
+        return self.all_rows.sum(_Gram(self.center, self.scale, curvature=True))
 
     def column_squares(self, weights):
         """Not to be had: blocks are for problems whose Grams are small."""
@@ -61,10 +68,12 @@ class _Gram:
 
     center: np.ndarray
     scale: np.ndarray
+    curvature: bool = False
 
     def __call__(self, block):
         """``Z' diag(weight) Z`` (D, D)."""
-        return Design(block.X, self.center, self.scale).total_gram(block.weight)
+        design = Design(block.X, self.center, self.scale)
+        return (design.curvature_gram if self.curvature else design.total_gram)(block.weight)
 
 
 @dataclass(frozen=True)
@@ -209,9 +218,9 @@ def prepare(rows, facts, gate, linear, n_classes, n_threads):
 
 
 def _view(X, facts, scaled, rows):
-    return BlockDesign.of_moments(X[:0], facts.X.mean, facts.X.variance, scaled).over(
-        rows, facts.n_rows
-    )
+    view = BlockDesign.of_moments(X[:0], facts.X.mean, facts.X.variance, facts.bulk, scaled)
+    has_far = facts.bulk.reaches(view.center, view.scale) > FAR
+    return view.over(rows, facts.n_rows, has_far)
 
 
 def _one_expert_variance(data, some, moments):

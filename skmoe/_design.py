@@ -5,12 +5,15 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from ._ops import get_ops
+from ._units import BulkSample, plain_scale, weighted_moments
 
 # Rows of a block hold about this many numbers, so that block and products stay in cache.
 _BLOCK_NUMBERS = 65536
 _MIN_BLOCK, _MAX_BLOCK = 256, 8192
 # Systems up to this size are solved faster by a kernel than by calls of LAPACK.
 _SMALL_SYSTEM = 64
+# Rows further from the centre than this, in units of a column, are exceptions.
+FAR = 8.0
 
 
 class Design:
@@ -39,12 +42,14 @@ class Design:
         self.is_sparse = sp.issparse(X)
         self.factor = None  # (weight, key, factor) of the last preconditioner
         self._gram = None  # (weight, Gram) of the last call of total_gram
+        self._reach = None
 
     @classmethod
     def standardised(cls, X, weight, scaled=True):
         """View with weighted mean 0 and variance 1 in each column that varies.
 
-        With ``scaled=False`` dense columns are centred only, and sparse ones are as given.
+        Dense columns with values far beyond the rest have the units of their bulk. With
+        ``scaled=False`` dense columns are centred only, and sparse ones are as given.
         """
         if sp.issparse(X):
             X = X.tocsr()
@@ -53,16 +58,17 @@ class Design:
                 X.sum_duplicates()
             if not scaled:
                 return cls(X, np.zeros(X.shape[1]), np.ones(X.shape[1]))
-        return cls.of_moments(X, *weighted_moments(X, weight), scaled)
+        moments = weighted_moments(X, weight)
+        if sp.issparse(X):
+            return cls(X, np.zeros(X.shape[1]), plain_scale(*moments))
+        return cls.of_moments(X, *moments, BulkSample.of(X, weight) if scaled else None, scaled)
 
     @classmethod
-    def of_moments(cls, X, mean, variance, scaled=True):
-        """The same from means and variances (d,) that are known."""
-        # What rounding of the values can leave of a constant column.
-        negligible = np.square(16.0 * np.finfo(np.float64).eps * mean)
-        scale = np.sqrt(np.where(variance > negligible, variance, 1.0))
-        center = np.zeros_like(mean) if sp.issparse(X) else mean
-        return cls(X, center, scale if scaled else np.ones_like(scale))
+    def of_moments(cls, X, mean, variance, bulk, scaled=True):
+        """The same of dense rows, from means and variances (d,) and a `BulkSample`."""
+        if not scaled:
+            return cls(X, mean, np.ones_like(mean))
+        return cls(X, *bulk.units(mean, variance))
 
     def on(self, X):
         """The same columns of other rows."""
@@ -113,6 +119,24 @@ class Design:
         out[:, :-1] /= self.scale
         out[:, -1] = 1.0
         return np.nan_to_num(out, copy=False, nan=0.0) if np.isnan(out).any() else out
+
+    def reach(self):
+        """How far rows (n,) of dense data are from the centre in their furthest column."""
+        if self._reach is None:
+            self._reach = np.empty(self.shape[0])
+            for rows in self.slices():
+                self._reach[rows] = np.abs(self.block(rows)[:, :-1]).max(axis=1, initial=0.0)
+        return self._reach
+
+    def curvature_gram(self, weight):
+        """Gram (D, D) in which rows count as if they were no further away than `FAR`.
+
+        Gates are sure of rows that are far away, which therefore have no curvature; in a Gram
+        they would outweigh all others.
+        """
+        if self.is_sparse or self.reach().max(initial=0.0) <= FAR:
+            return self.total_gram(weight)
+        return self.grams((weight * np.square(FAR / np.maximum(self.reach(), FAR)))[:, None])[0]
 
     def dot(self, coef):
         """``[X, 1] @ coef`` in standardised columns: (D, q) -> (n, q)."""
@@ -307,44 +331,6 @@ def add_grams(block, weights, out):
         out += upper + np.triu(upper, 1).transpose(0, 2, 1)
     else:
         ops.weighted_grams(block, weights, out)
-
-
-def weighted_moments(X, weight):
-    """Weighted mean and variance (d,) of each column; NaN are left out.
-
-    The variance is taken around a first mean, so that columns far from zero keep
-    their digits.
-    """
-    if sp.issparse(X):
-        total = weight.sum()
-        mean = np.asarray(X.T @ weight).ravel() / total
-        # Around the mean, so that columns far from zero keep their digits.
-        error = sp.csr_matrix((X.data - mean[X.indices], X.indices, X.indptr), shape=X.shape)
-        seen = sp.csr_matrix((np.ones(X.nnz), X.indices, X.indptr), shape=X.shape)
-        stored = np.square(error.data, out=error.data)
-        error.data = stored
-        missing = total - seen.T @ weight
-        missing[missing < 1e-12 * total] = 0.0  # rounding
-        return mean, (error.T @ weight + missing * mean**2) / total
-    total, first = np.zeros(X.shape[1]), np.zeros(X.shape[1])
-    for rows, seen in _seen_blocks(X):
-        total += weight[rows] @ seen
-        first += weight[rows] @ np.where(seen, X[rows], 0.0)
-    total = np.where(total > 0, total, 1.0)
-    mean = first / total
-    second, correction = np.zeros_like(mean), np.zeros_like(mean)
-    for rows, seen in _seen_blocks(X):
-        error = np.where(seen, X[rows] - mean, 0.0)
-        correction += weight[rows] @ error
-        second += weight[rows] @ np.square(error)
-    shift = correction / total
-    return mean + shift, np.maximum(second / total - shift**2, 0.0)
-
-
-def _seen_blocks(X, size=4096):
-    for start in range(0, X.shape[0], size):
-        rows = slice(start, start + size)
-        yield rows, ~np.isnan(X[rows])
 
 
 def solve_each(grams, diagonals, right):

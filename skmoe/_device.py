@@ -107,7 +107,11 @@ class DeviceDesign(Design):
 
     def __init__(self, design, device):
         super().__init__(design.X, design.center, design.scale)
-        self.device = device
+        self.device, self._host = device, design
+
+    def reach(self):
+        """As of rows on the host."""
+        return self._host.reach()
 
     def dot(self, coef):
         """``[X, 1] @ coef`` in standardised columns: (D, q) -> (n, q)."""

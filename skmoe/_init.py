@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.cluster import KMeans
 
+from ._design import FAR
+
 # Rows that centres are searched on; all rows are then assigned to them.
 _MAX_ROWS = 20_000
 # Columns above which clusters in X say little.
@@ -70,15 +72,20 @@ def kmeans_start(design, weight, n_experts, rng):
     if design.is_sparse or design.shape[1] > _MAX_COLUMNS:
         return random_start(design, weight, n_experts, rng)
     rows = thinned(design.shape[0], _MAX_ROWS)
-    Z, some = design.block(rows)[:, :-1], weight[rows]
+    Z, some = _clipped(design, rows), weight[rows]
     centers = principal_splits(Z, some, n_experts)
     if len(centers) < n_experts:
         return random_start(design, weight, n_experts, rng)
     # The seed only matters for a cluster that runs empty.
     kmeans = KMeans(n_experts, init=centers, n_init=1, max_iter=50, random_state=0)
     kmeans.fit(Z, sample_weight=some)
-    labels = [kmeans.predict(design.block(part)[:, :-1]) for part in design.slices()]
+    labels = [kmeans.predict(_clipped(design, part)) for part in design.slices()]
     return from_labels(np.concatenate(labels), n_experts)
+
+
+def _clipped(design, rows):
+    """Standardised features of some rows; those far beyond the rest make no cluster."""
+    return np.clip(design.block(rows)[:, :-1], -FAR, FAR)
 
 
 def thinned(n_rows, most):

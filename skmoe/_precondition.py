@@ -37,7 +37,7 @@ def gram_preconditioner(design, weight, curvature, ridge, n_blocks):
         squares = curvature * design.column_squares(weight[:, None])[:, 0] + penalty
         diagonal = np.maximum(squares, 1e-3 * squares.max())[:, None]
         return lambda vector: (vector.reshape(n_columns, n_blocks) / diagonal).ravel()
-    gram = curvature * design.total_gram(weight)
+    gram = curvature * design.curvature_gram(weight)
     penalty += 1e-8 * np.trace(gram) / n_columns  # keeps collinear columns solvable
     key = (curvature, ridge)
     if design.factor is None or design.factor[0] is not weight or design.factor[1] != key:

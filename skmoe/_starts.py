@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ._design import Design
-from ._em import fit_em, require
+from ._design import FAR, Design
+from ._em import fit_em, is_additive, require
 from ._failures import ExpertsFailed, keep_survivors
 from ._fit import Parts
 from ._gate_step import refit_gate
@@ -22,6 +22,8 @@ from .gates.softmax import SoftmaxGate
 # With more starts than this, all run for a while and only so many to the end.
 _FINALISTS = 3
 _RACE_ITER = 30
+# Share of the rows up to which far ones are left out of starts.
+_MOST_FAR = 0.05
 # Linear surrogates only point the way for other experts.
 _SURROGATE_ITER, _SURROGATE_TOL = 50, 1e-4
 # Rows on which minibatch training looks for a start.
@@ -70,7 +72,15 @@ def fit_from_starts(
         return run(fit, data, make_parts(1), new_monitor(""), np.ones((len(data.y), 1)))
     begun = [] if grown is None else [resume(data, grown)]
     rest = kinds if grown is None else _others(kinds)
-    begun += [_begin(kind, data, make_parts, n_experts, rng, begin) for kind in rest]
+    near = _near(data)
+    for kind in rest:
+        parts, resp = _begin(kind, near, make_parts, n_experts, rng, begin)
+        if near is not data:
+            found = begin(near, parts, Monitor(1e-6, _RACE_ITER), resp)
+            parts, resp = resume(data, found)
+            if hasattr(parts.likelihood, "expert_resp") and is_additive(data, parts):
+                resp = None  # what noise explains must not weigh in the first step
+        begun.append((parts, resp))
     if len(begun) > _FINALISTS:
         heats = [begin(data, parts, Monitor(1e-6, _RACE_ITER), resp) for parts, resp in begun]
         heats.sort(key=lambda result: -result.objective)
@@ -84,6 +94,18 @@ def fit_from_starts(
             stop.result = max([*results, stop.result], key=lambda result: result.objective)
             raise
     return max(results, key=lambda result: result.objective)
+
+
+def _near(data):
+    """The data without rows that are far beyond the rest in a feature of the gate.
+
+    All of it where there are none, or too many to be exceptions.
+    """
+    if not isinstance(data.gate_X, Design) or data.gate_X.is_sparse:
+        return data
+    near = data.gate_X.reach() <= FAR
+    left_out = len(near) - np.count_nonzero(near)
+    return data.on(np.flatnonzero(near)) if 0 < left_out <= _MOST_FAR * len(near) else data
 
 
 def can_grow(data, gate, template):

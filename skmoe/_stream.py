@@ -7,10 +7,11 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from ._adam import start_steps
-from ._design import Design, weighted_moments
+from ._design import Design
 from ._em import is_additive
 from ._fit import Parts, objective_value
 from ._stepwise import StepwiseSteps
+from ._units import weighted_moments
 from .solvers import EM, Minibatch
 
 # Rows of one step, where the solver does not say.

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ._design import weighted_moments
+from ._units import BulkSample, hashed, smallest, weighted_moments
 
 
 @dataclass(frozen=True)
@@ -61,43 +61,18 @@ class Sample:
         """Of one block."""
         numbers = np.arange(block.start, block.start + len(block))
         keys = hashed(numbers, seed)
-        kept = _smallest(keys, most)
+        kept = smallest(keys, most)
         rows = block.X[kept], block.y[kept], block.weight[kept]
         return cls(most, keys[kept], numbers[kept], *rows)
 
     def __add__(self, other):
         pairs = [(getattr(self, name), getattr(other, name)) for name in _ROWS]
         keys, *rest = map(np.concatenate, pairs)
-        kept = _smallest(keys, self.most)
+        kept = smallest(keys, self.most)
         return Sample(self.most, keys[kept], *(values[kept] for values in rest))
 
 
 _ROWS = ("keys", "numbers", "X", "y", "weight")
-
-
-def _smallest(keys, most):
-    """Places of the smallest keys, in order of place."""
-    if len(keys) <= most:
-        return np.arange(len(keys))
-    return np.sort(np.argpartition(keys, most)[:most])
-
-
-def hashed(numbers, seed):
-    """Hashes (n,) of numbers (n,), 64 bits each: the finaliser of SplitMix64.
-
-    Different numbers have different hashes.
-
-    References
-    ----------
-    Steele, G. L., Lea, D. and Flood, C. H. (2014). Fast splittable pseudorandom number
-    generators. OOPSLA, 453-472.
-    """
-    z = numbers.astype(np.uint64) + np.uint64(1)
-    with np.errstate(over="ignore"):
-        z = z * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
 
 
 @dataclass(frozen=True)
@@ -176,16 +151,18 @@ class Facts:
     X: Moments
     y: Moments | None
     sample: Sample
+    bulk: BulkSample
 
     def __add__(self, other):
         y = None if self.y is None else self.y + other.y
         n_rows = self.n_rows + other.n_rows
-        return Facts(n_rows, self.X + other.X, y, self.sample + other.sample)
+        sample, bulk = self.sample + other.sample, self.bulk + other.bulk
+        return Facts(n_rows, self.X + other.X, y, sample, bulk)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """The first pass: checks of the values, moments, and a sample of rows."""
+    """The first pass: checks of the values, moments, and samples of rows."""
 
     most: int
     seed: int
@@ -206,4 +183,5 @@ class Survey:
             raise ValueError(f"Input y contains NaN or infinity {rows}; leave these rows out.")
         y = None if codes else Moments.of(block.y, block.weight)
         sample = Sample.of(block, self.most, self.seed)
-        return Facts(len(block), Moments.of(block.X, block.weight), y, sample)
+        bulk = BulkSample.of(block.X, block.weight, block.start)
+        return Facts(len(block), Moments.of(block.X, block.weight), y, sample, bulk)

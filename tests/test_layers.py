@@ -35,6 +35,7 @@ LAYERS = {
     "_penalty": 1,
     "_precondition": 1,
     "_progress": 1,
+    "_units": 1,
     "experts": 1,
     "gates": 1,
     "likelihoods": 1,

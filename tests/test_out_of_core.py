@@ -16,14 +16,14 @@ from sklearn.linear_model import Ridge
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe._blockwise import prepare
-from skmoe._design import weighted_moments
 from skmoe._em import fit_em
 from skmoe._fit import FitData, Parts
 from skmoe._joint import fit_joint
 from skmoe._monitor import Monitor
 from skmoe._rows import LocalRows
 from skmoe._starts import linear_parts, one_expert_variance
-from skmoe._survey import Codes, Moments, Numbers, Survey, hashed
+from skmoe._survey import Codes, Moments, Numbers, Survey
+from skmoe._units import hashed, weighted_moments
 from skmoe.blocks import ArrayBlocks, Blocks, ParquetBlocks, StreamBlocks, as_blocks
 from skmoe.datasets import make_moe_classification, make_moe_regression
 from skmoe.experts import LinearExpert

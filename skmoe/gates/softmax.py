@@ -44,7 +44,8 @@ class SoftmaxGate(BaseEstimator):
         Share of the penalty that is :math:`\alpha\sum_k |c_k|` instead (elastic net); it
         removes features from the gate.
     standardize : bool, default=True
-        Whether features are scaled to unit variance. With False slopes are penalised in the
+        Whether features are scaled to unit variance, dense ones with a few far values to that
+        of their bulk. With False slopes are penalised in the
         units of the features as given: the right unit for one-hot columns, since scaled
         values of a rare column are so large that the penalty all but ignores it.
     max_iter : int, default=100

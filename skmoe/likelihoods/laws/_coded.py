@@ -48,9 +48,7 @@ def by_kernel(weights, segments, parts, levels, tables, grids, cells=NO_CELLS):
         own = np.ascontiguousarray(parts[:, :, j].transpose(0, 2, 1))
         wanted = np.ascontiguousarray(safe[:, :, j])
         with np.errstate(all="ignore"):  # where it is not compiled
-            get_ops().continuous_quantile(
-                weights, segments, own, tables, grids, cells, wanted, out
-            )
+            get_ops().continuous_quantile(weights, segments, own, tables, grids, cells, wanted, out)
         found[:, :, j] = np.where(wanted == levels[:, :, j], out, np.nan)
     return found
 

@@ -56,9 +56,7 @@ def _tabled(law, weights, levels, shape):
     easy = np.where(np.isfinite(easy), easy, 0.5 + 0.5 * at_zero)
     wanted = np.where(above, levels, easy)
     no_tables = np.zeros((0, 2, 2))
-    found = by_kernel(
-        np.ascontiguousarray(weights), segments, parts, wanted, no_tables, *table
-    )
+    found = by_kernel(np.ascontiguousarray(weights), segments, parts, wanted, no_tables, *table)
     return np.where(at_zero >= levels, 0.0, np.where(above, found, np.nan))
 
 
