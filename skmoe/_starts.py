@@ -72,15 +72,7 @@ def fit_from_starts(
         return run(fit, data, make_parts(1), new_monitor(""), np.ones((len(data.y), 1)))
     begun = [] if grown is None else [resume(data, grown)]
     rest = kinds if grown is None else _others(kinds)
-    near = _near(data)
-    for kind in rest:
-        parts, resp = _begin(kind, near, make_parts, n_experts, rng, begin)
-        if near is not data:
-            found = begin(near, parts, Monitor(1e-6, _RACE_ITER), resp)
-            parts, resp = resume(data, found)
-            if hasattr(parts.likelihood, "expert_resp") and is_additive(data, parts):
-                resp = None  # what noise explains must not weigh in the first step
-        begun.append((parts, resp))
+    begun += [_begin_near(kind, data, make_parts, n_experts, rng, begin) for kind in rest]
     if len(begun) > _FINALISTS:
         heats = [begin(data, parts, Monitor(1e-6, _RACE_ITER), resp) for parts, resp in begun]
         heats.sort(key=lambda result: -result.objective)
@@ -94,6 +86,22 @@ def fit_from_starts(
             stop.result = max([*results, stop.result], key=lambda result: result.objective)
             raise
     return max(results, key=lambda result: result.objective)
+
+
+def _begin_near(kind, data, make_parts, n_experts, rng, begin):
+    """Parts and responsibilities to go on from, found without rows far beyond the rest."""
+    near = _near(data)
+    parts, resp = _begin(kind, near, make_parts, n_experts, rng, begin)
+    if near is data:
+        return parts, resp
+    found = begin(near, parts, Monitor(1e-6, _RACE_ITER), resp)
+    parts = Parts(found.gate, found.experts, found.likelihood).keep()
+    resp, loglik = posterior(data, parts)
+    if not np.isfinite(loglik).all():  # counts that are impossible so far away
+        return _begin(kind, data, make_parts, n_experts, rng, begin)
+    # What noise explains must not weigh in the first step.
+    noise = hasattr(parts.likelihood, "expert_resp") and is_additive(data, parts)
+    return parts, None if noise else resp
 
 
 def _near(data):
