@@ -106,6 +106,7 @@ class GeneralizedLinearExperts(CoefficientExperts):
         # An expert with nothing to learn from stays as it is.
         step[stats.weight <= 1e-12 * stats.weight.sum()] = 0.0
         moves = np.einsum("kpi,kpij,kpj->kp", step, grams, step)
+        moves = np.maximum(moves, 0.0)  # rounding, where a row is very far away
         size = np.sqrt(moves / np.maximum(grams[:, :, -1, -1], 1e-300))
         shrink = np.minimum(1.0, likelihood.longest_step() / np.maximum(size, 1e-300))
         step *= (length * shrink)[:, :, None]
