@@ -127,6 +127,7 @@ def test_gallery_runs_on_few_rows(require):
         "recorded_vowels": has_ratings(),
         "recorded_claims": has_ratings(),
         "recorded_ratings": has_ratings(),
+        "recorded_sentiment": "SKMOE_SENTIMENT" in os.environ,
         "recorded_devices": find_spec("distributed"),
     }
     scripts = [script for script in scripts if here.get(Path(script).stem, True)]
