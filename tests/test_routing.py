@@ -432,3 +432,26 @@ def test_balancing_helps_where_the_default_is_uneven(balance):
         plain = MoERegressor(**options, **settings).fit(X, y)
         assert plain.load_.max() * 8 > 3.0
         assert loglik > plain.log_likelihood(X_test, y_test).mean() + 0.1
+
+
+@quiet
+@pytest.mark.parametrize("routing", ["token", "expert"])
+def test_experts_are_fitted_again_only_to_other_rows_or_weights(monkeypatch, routing):
+    def fitted():
+        model = MoERegressor(
+            DecisionTreeRegressor(max_depth=3), 4, top_k=1, routing=routing, cross_fit=None,
+            max_iter=7, random_state=0,
+        )  # fmt: skip
+        return model.fit(X, y)
+
+    X, y = line(4, 200)
+    saving = fitted()
+    monkeypatch.setattr("skmoe.experts._jobs.Shown.same", lambda *args: False)
+    plain = fitted()
+    np.testing.assert_array_equal(saving.predict(X), plain.predict(X))
+    assert saving.history_["objective"] == plain.history_["objective"]
+    shown, all_shown = (np.array(m.history_["rows_fitted"]) for m in (saving, plain))
+    assert shown[0] == all_shown[0] > 0
+    assert (shown <= all_shown).all()
+    # Where experts pick, rows in several sets have weights that go on moving.
+    assert routing == "expert" or shown.sum() < 0.8 * all_shown.sum()

@@ -60,6 +60,29 @@ class Job:
         return own if own >= 2 else len(self.others)
 
 
+class Shown:
+    """What experts were last fitted to, for as long as these are the rows of a fit.
+
+    Parameters
+    ----------
+    X, y : arrays, default=None
+        The very objects.
+    weights : list of K ndarrays of shape (n,), default=()
+    """
+
+    def __init__(self, X=None, y=None, weights=()):
+        self.X, self.y, self.weights = X, y, weights
+
+    def __reduce__(self):
+        return Shown, ()
+
+    def same(self, data, expert, weight):
+        """Whether an expert would be fitted to the same once more."""
+        if not self.weights or self.X is not data.X or self.y is not data.y:
+            return False
+        return np.array_equal(self.weights[expert], weight)
+
+
 class Failure(NamedTuple):
     """An error on its way back from a worker; pickling it alone would lose its cause."""
 

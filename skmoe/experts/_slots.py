@@ -1,6 +1,6 @@
 """What stays the same about an arbitrary estimator from fit to fit, and one fit of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,10 @@ class Slot:
     weight_key: str | None
     seed: int
     offset: float
+
+    def filled(self, fitted):
+        """The same with an estimator that is fitted and used as it is."""
+        return replace(self, template=fitted, frozen=True)
 
     def fresh(self):
         """Return an unfitted clone with its seeds set."""

@@ -7,7 +7,7 @@ import numpy as np
 from .._failures import ExpertsFailed, is_own_failure
 from ._flat import RowsOf, Tables
 from ._folds import accepts_many_outputs, accepts_nan, accepts_sparse, make_folds
-from ._jobs import Failure, Job, Training, run_jobs
+from ._jobs import Failure, Job, Shown, Training, run_jobs
 from ._outputs import ClassOutput, MeanOutput
 from ._slots import make_slots
 from ._weights import HANDFUL
@@ -94,6 +94,7 @@ class EstimatorExperts:
         self._slots = make_slots(templates, [f"expert {name!r}" for name in names], random_state)
         self._n_outputs = 1
         self._tables = Tables()
+        self._shown = Shown()
 
     @property
     def n_experts(self):
@@ -153,17 +154,20 @@ class EstimatorExperts:
         -------
         pred : list of K ndarrays of shape (len(rows[k]), P)
         n_fitted : int
-            Rows shown to experts, summed over all fits.
+            Rows shown to experts, summed over all fits. Without folds, an expert whose rows
+            and weights are those of its last fit is not fitted again.
         """
         training, output = self._training(data), self._output()
         keep = data.folds is None
         jobs = self._jobs_on_rows(data, training, resp, rows)
+        self._shown = Shown()  # nothing is certain while fits may fail
         results = self._run(jobs, training, output, keep)
         pred = [np.empty((len(some), output.n_columns)) for some in rows]
         for job, (_, part) in zip(jobs, results, strict=True):
             pred[job.expert][np.searchsorted(rows[job.expert], job.test)] = part
         if keep:
             self.estimators_ = [fitted for fitted, _ in results]
+            self._shown = Shown(data.X, data.y, [job.weight for job in jobs])
         return pred, sum(job.n_fitted for job in jobs)
 
     def _jobs_on_rows(self, data, training, resp, rows):
@@ -179,6 +183,8 @@ class EstimatorExperts:
         jobs = []
         for k, slot in enumerate(self._slots):
             weight, fold = training.weight * resp[:, k], fold_of[rows[k]]
+            if last[k] is not None and self._shown.same(data, k, weight):
+                slot = slot.filled(last[k])
             if slot.frozen or data.folds is None:
                 jobs.append(Job(slot, weight, every, rows[k], last[k], k, HANDFUL))
                 continue
@@ -254,6 +260,7 @@ class EstimatorExperts:
         chosen = copy.copy(self)
         chosen.names = [self.names[k] for k in kept]
         chosen._slots = [self._slots[k] for k in kept]
+        chosen._shown = Shown()
         if hasattr(self, "estimators_"):
             chosen.estimators_ = [self.estimators_[k] for k in kept]
         return chosen
@@ -322,6 +329,7 @@ class EstimatorExperts:
         ]
         output = self._output()
         results = self._run(jobs, training, output, True)
+        self._shown = Shown()
         # A new list: earlier iterates are shallow copies that share the old one.
         self.estimators_ = [fitted for fitted, _ in results]
         return np.stack([pred for _, pred in results], axis=1) if predict else None
