@@ -207,9 +207,10 @@ def test_dialects_of_csv_are_one_table(european, tmp_path):
 
 def test_separator_in_quotes_and_words_with_commas(tmp_path):
     path = tmp_path / "quoted.csv"
-    path.write_text('"a, b, c";d;e\n"1,5";x,y;2\n3;1,2;4\n')
+    path.write_text('"a, b, c";d;e;f\n"1,5";x,y;2;1,5e-3\n3;1,2;4;inf\n')
     found = read_table(path)
-    assert list(found) == ["a, b, c", "d", "e"]
+    assert found["f"].tolist() == [0.0015, np.inf]
+    assert list(found) == ["a, b, c", "d", "e", "f"]
     assert found["a, b, c"].tolist() == [1.5, 3.0] and found["d"].tolist() == ["x,y", "1,2"]
 
 
@@ -225,6 +226,20 @@ def test_what_columns_hold_is_said_and_used(european, tmp_path, capsys):
     answers = []
     for path in european:
         assert main(["predict", str(model), str(path), "--out", str(out)]) == 0
+        answers.append(pd.read_csv(out))
+    pd.testing.assert_frame_equal(*answers)
+
+
+def test_infinite_values_are_missing(table, tmp_path, capsys):
+    frame, path = pd.read_csv(table), tmp_path / "infinite.csv"
+    model, out = tmp_path / "model.joblib", tmp_path / "out.csv"
+    frame.loc[frame["size"].isna(), "size"] = np.inf
+    frame.to_csv(path, index=False)
+    assert fit(path, "--out", str(model)) == 0
+    assert "infinite values are taken for missing: size" in capsys.readouterr().out
+    answers = []
+    for rows in (path, table):
+        assert main(["predict", str(model), str(rows), "--out", str(out)]) == 0
         answers.append(pd.read_csv(out))
     pd.testing.assert_frame_equal(*answers)
 

@@ -16,10 +16,19 @@ def is_numeric(values):
     return types.is_numeric_dtype(values) and not types.is_bool_dtype(values)
 
 
+def has_infinite(values):
+    """Whether a column holds infinite numbers."""
+    return types.is_float_dtype(values) and bool(
+        np.isinf(values.to_numpy(float, na_value=0.0)).any()
+    )
+
+
 def as_text(X):
-    """Columns of words as plain strings, with NaN where a value is missing."""
+    """Columns of words as plain strings; NaN where a value is missing, or infinite."""
     X = X.copy()
     for name in X.columns:
+        if has_infinite(X[name]):
+            X[name] = X[name].replace([np.inf, -np.inf], np.nan)
         if not is_numeric(X[name]):
             words = X[name].astype(object)
             X[name] = words.where(words.isna(), words.astype(str)).where(words.notna(), np.nan)

@@ -7,7 +7,7 @@ import pandas as pd
 
 _ENCODINGS = ("utf-8", "cp1252", "latin-1")
 _SEPARATORS = (",", ";", "\t", "|")
-_COMMA = r"[+-]?\d*,\d+|[+-]?\d+"
+_COMMA = r"[+-]?(?:(?:\d*,)?\d+(?:[eE][+-]?\d+)?|inf)"
 
 
 class CliError(Exception):

@@ -20,7 +20,16 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from .._numbers import plain_column
 from ..classifier import MoEClassifier
 from ..regressor import MoERegressor
-from ._columns import as_text, is_constant, is_date, is_name, is_numeric, suggestion, years
+from ._columns import (
+    as_text,
+    has_infinite,
+    is_constant,
+    is_date,
+    is_name,
+    is_numeric,
+    suggestion,
+    years,
+)
 from ._conclusion import conclude
 from ._store import check_suffix
 from ._table import CliError
@@ -124,6 +133,8 @@ def prepare(frame, options):
     n_dropped = len(frame) - len(kept)
     weight = _weights(kept, options.weight)
     X = kept.drop(columns=list(dict.fromkeys(named)))
+    infinite = [name for name in X.columns if has_infinite(X[name])]
+    X = as_text(X)
     constant = [name for name in X.columns if is_constant(X[name])]
     X = X.drop(columns=constant)
     if not X.shape[1]:
@@ -136,6 +147,7 @@ def prepare(frame, options):
         f"{'classification' if classify else 'regression'} of {options.target!r}",
         *([f"{n_dropped} rows without a target were left out"] if n_dropped else []),
         *([f"columns of one value were left out: {', '.join(constant)}"] if constant else []),
+        *([f"infinite values are taken for missing: {', '.join(infinite)}"] if infinite else []),
         *_names_of_rows(X),
     ]
     return Problem(X, y, weight, options.target, classify, "\n".join(lines))
@@ -245,7 +257,6 @@ def train(problem, options, say=print):
     -------
     Trained
     """
-    problem.X = as_text(problem.X)
     model = make_model(problem, options)
     dummy = DummyClassifier() if problem.classify else DummyRegressor()
     models = {
