@@ -20,6 +20,7 @@ from skmoe._monitor import Monitor
 from skmoe._routed import fit_routed
 from skmoe.balance import BalanceBias, BalancePenalty
 from skmoe.experts import LinearExpert
+from skmoe.experts._jobs import Shown
 from skmoe.gates import SoftmaxGate
 from skmoe.routing import Candidates, ExpertRouting, TokenRouting, route_rows, top_k_route
 from skmoe.solvers import Gradient
@@ -455,3 +456,13 @@ def test_experts_are_fitted_again_only_to_other_rows_or_weights(monkeypatch, rou
     assert (shown <= all_shown).all()
     # Where experts pick, rows in several sets have weights that go on moving.
     assert routing == "expert" or shown.sum() < 0.8 * all_shown.sum()
+
+
+@quiet
+def test_a_fitted_model_lets_the_training_rows_go():
+    X, y = line(4, 200)
+    model = MoERegressor(
+        DecisionTreeRegressor(max_depth=3), 4, top_k=1, routing="token", cross_fit=None, max_iter=5
+    )
+    model.fit(X, y)
+    assert vars(model._parts.experts._shown) == vars(Shown())

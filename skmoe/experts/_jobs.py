@@ -1,5 +1,6 @@
 """Fits of single experts, by their responsibilities, in this process or in others."""
 
+import hashlib
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -63,6 +64,8 @@ class Job:
 class Shown:
     """What experts were last fitted to, for as long as these are the rows of a fit.
 
+    Weights are kept as digests: there may be as many of them as rows times experts.
+
     Parameters
     ----------
     X, y : arrays, default=None
@@ -71,16 +74,20 @@ class Shown:
     """
 
     def __init__(self, X=None, y=None, weights=()):
-        self.X, self.y, self.weights = X, y, weights
+        self.X, self.y, self._digests = X, y, [_digest(weight) for weight in weights]
 
     def __reduce__(self):
         return Shown, ()
 
     def same(self, data, expert, weight):
         """Whether an expert would be fitted to the same once more."""
-        if not self.weights or self.X is not data.X or self.y is not data.y:
+        if not self._digests or self.X is not data.X or self.y is not data.y:
             return False
-        return np.array_equal(self.weights[expert], weight)
+        return self._digests[expert] == _digest(weight)
+
+
+def _digest(weight):
+    return hashlib.blake2b(np.ascontiguousarray(weight), digest_size=16).digest()
 
 
 class Failure(NamedTuple):

@@ -316,6 +316,7 @@ class EstimatorExperts:
         -------
         estimators : list of K fitted estimators
         """
+        self._shown = Shown()  # the rows of the fit are let go
         return list(self.estimators_)
 
     def _fit_all_rows(self, data, resp, predict):
