@@ -26,7 +26,7 @@ _RACE_ITER = 30
 _MOST_FAR = 0.05
 # Linear surrogates only point the way for other experts.
 _SURROGATE_ITER, _SURROGATE_TOL = 50, 1e-4
-# Rows on which minibatch training looks for a start.
+# Rows on which minibatch training, and linear surrogates of other experts, look for a start.
 _SAMPLE_ROWS = 20_000
 
 
@@ -94,8 +94,9 @@ def _begin_near(kind, data, make_parts, n_experts, rng, begin):
     parts, resp = _begin(kind, near, make_parts, n_experts, rng, begin)
     if near is data:
         return parts, resp
-    found = begin(near, parts, Monitor(1e-6, _RACE_ITER), resp)
-    parts = Parts(found.gate, found.experts, found.likelihood).keep()
+    if kind != "grown":  # which is trained already
+        found = begin(near, parts, Monitor(1e-6, _RACE_ITER), resp)
+        parts = Parts(found.gate, found.experts, found.likelihood).keep()
     resp, loglik = posterior(data, parts)
     if not np.isfinite(loglik).all():  # counts that are impossible so far away
         return _begin(kind, data, make_parts, n_experts, rng, begin)
@@ -234,8 +235,9 @@ def surrogate_start(data, gate, likelihood, n_experts, kinds, rng):
     ndarray of shape (n, n_experts)
     """
     linear, make_parts = surrogate(data, likelihood)
-
-    result = fit_from_starts(linear, make_parts, n_experts, kinds, brief, rng, fit_joint)
+    rows = thinned(len(data.weight), _SAMPLE_ROWS)
+    some = linear if len(rows) == len(data.weight) else linear.on(rows)
+    result = fit_from_starts(some, make_parts, n_experts, kinds, brief, rng, fit_joint)
     resp = resume(linear, result)[1]
     if not hasattr(gate, "order_experts"):
         return resp
