@@ -276,7 +276,7 @@ class _Boosted:
         return _Proba(answer, estimator.classes_)
 
 
-_KINDS = {
+_KINDS: dict[str, _Trees | _Boosted] = {
     f"{name}{task}": _Trees(forest, task == "Classifier")
     for name, forest in [
         ("DecisionTree", False),
