@@ -110,3 +110,14 @@ def test_far_rows_do_not_spoil_the_fit(seed):
     assert held_out[0] > held_out[1] - 0.06 and held_out[1] > 0.4
     assert (found.noise_proba(X, y)[:8] > 0.5).sum() >= 5
     assert found.load_.min() > 0.1
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_blocks_have_the_same_units():
+    X, y, _, _ = far_rows(2)
+    settings = {"n_experts": 2, "max_iter": 2, "random_state": 0}
+    whole = MoERegressor(**settings).fit(X, y)
+    parts = MoERegressor(**settings).fit_blocks([(X[:150], y[:150]), (X[150:], y[150:])])
+    assert (whole.gate_.scale_ < 0.5 * X.std(axis=0)).all()
+    assert_allclose(parts.gate_.scale_, whole.gate_.scale_, rtol=1e-12)
+    assert_allclose(parts.gate_.mean_, whole.gate_.mean_, atol=1e-12)
