@@ -123,9 +123,11 @@ class Design:
     def reach(self):
         """How far rows (n,) of dense data are from the centre in their furthest column."""
         if self._reach is None:
-            self._reach = np.empty(self.shape[0])
+            self._reach, reader = np.empty(self.shape[0]), BlockReader(self)
             for rows in self.slices():
-                self._reach[rows] = np.abs(self.block(rows)[:, :-1]).max(axis=1, initial=0.0)
+                reader.read(rows)
+                columns = reader.block[:, : self.shape[1] - 1]
+                self._reach[rows] = np.abs(columns).max(axis=1, initial=0.0)
         return self._reach
 
     def curvature_gram(self, weight):

@@ -54,6 +54,7 @@ def test_weights_act_as_repeated_rows():
 def test_missing_values_do_not_count():
     X = columns()
     gaps = np.vstack([X, np.full((50, 4), np.nan)])
+    assert not Design.standardised(gaps, np.ones(450)).reach()[400:].any()
     for found, wanted in zip(units(gaps, np.ones(450)), units(X, np.ones(400))):
         assert_allclose(found, wanted, rtol=1e-12)
     empty = np.full((9, 1), np.nan)
@@ -82,7 +83,9 @@ def test_far_rows_count_less_in_the_gram_of_curvature():
     design = Design.standardised(X, weight)
     Z = design.block(slice(0, 400))
     reach = np.abs(Z[:, :-1]).max(axis=1)
-    assert_array_equal(design.reach(), reach)
+    assert_allclose(design.reach(), reach, rtol=1e-14)
+    some = np.array([2, 7, 350, 1])
+    assert_array_equal(design.picked(some).reach(), design.reach()[some])
     less = weight * np.minimum(1.0, (FAR / reach) ** 2)
     assert (less < weight).sum() == 4  # three of them flags as well
     assert_allclose(design.curvature_gram(weight), (Z * less[:, None]).T @ Z, rtol=1e-10, atol=1e-9)
