@@ -94,9 +94,8 @@ def _begin_near(kind, data, make_parts, n_experts, rng, begin):
     parts, resp = _begin(kind, near, make_parts, n_experts, rng, begin)
     if near is data:
         return parts, resp
-    if kind != "grown":  # which is trained already
-        found = begin(near, parts, Monitor(1e-6, _RACE_ITER), resp)
-        parts = Parts(found.gate, found.experts, found.likelihood).keep()
+    found = begin(near, parts, Monitor(1e-6, _RACE_ITER), resp)
+    parts = Parts(found.gate, found.experts, found.likelihood).keep()
     resp, loglik = posterior(data, parts)
     if not np.isfinite(loglik).all():  # counts that are impossible so far away
         return _begin(kind, data, make_parts, n_experts, rng, begin)
