@@ -219,7 +219,7 @@ def prepare(rows, facts, gate, linear, n_classes, n_threads):
 
 def _view(X, facts, scaled, rows):
     view = BlockDesign.of_moments(X[:0], facts.X.mean, facts.X.variance, facts.bulk, scaled)
-    has_far = facts.bulk.reaches(view.center, view.scale) > FAR
+    has_far = view.is_scaled and facts.bulk.reaches(view.center, view.scale) > FAR
     return view.over(rows, facts.n_rows, has_far)
 
 

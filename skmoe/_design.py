@@ -120,8 +120,18 @@ class Design:
         out[:, -1] = 1.0
         return np.nan_to_num(out, copy=False, nan=0.0) if np.isnan(out).any() else out
 
+    @property
+    def is_scaled(self):
+        """Whether columns have units of their own, not those in which they were given."""
+        return not (self.scale == 1.0).all()
+
     def reach(self):
-        """How far rows (n,) of dense data are from the centre in their furthest column."""
+        """How far rows (n,) of dense data are from the centre in their furthest column.
+
+        Zero where columns are not scaled, so that nothing is known of what is far.
+        """
+        if self._reach is None and not self.is_scaled:
+            self._reach = np.zeros(self.shape[0])
         if self._reach is None:
             self._reach, reader = np.empty(self.shape[0]), BlockReader(self)
             for rows in self.slices():

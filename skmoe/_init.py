@@ -85,7 +85,8 @@ def kmeans_start(design, weight, n_experts, rng):
 
 def _clipped(design, rows):
     """Standardised features of some rows; those far beyond the rest make no cluster."""
-    return np.clip(design.block(rows)[:, :-1], -FAR, FAR)
+    Z = design.block(rows)[:, :-1]
+    return np.clip(Z, -FAR, FAR) if design.is_scaled else Z
 
 
 def thinned(n_rows, most):

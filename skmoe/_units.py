@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 # A column is told by its bulk where its standard deviation is so many times the width of
 # the central part of its values, as one of a Gaussian would be.
-_FAR = 3.0
+_WIDER = 3.0
 _TAIL, _NORMAL_WIDTH = 0.02, 2 * 2.053748910631823
 # Most rows, and numbers, that are looked at, and what chooses among more.
 _MAX_ROWS, _MIN_ROWS, _NUMBERS, _SEED = 8192, 1024, 2**22, 0
@@ -95,7 +95,7 @@ class BulkSample:
             at = np.searchsorted(below, places * below[-1] * (1.0 - 1e-12))
             low, median, high = values[np.minimum(at, len(values) - 1)].astype(np.float64)
             width = (high - low) / _NORMAL_WIDTH
-            if width > 0.0 and scale[j] > _FAR * width:
+            if width > 0.0 and scale[j] > _WIDER * width:
                 center[j], scale[j] = median, width
         return center, scale
 

@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from skmoe import MoERegressor
 from skmoe._design import FAR, Design
+from skmoe._init import kmeans_start
 from skmoe._units import BulkSample, weighted_moments
 from skmoe.datasets import make_moe_regression
 from skmoe.likelihoods import GaussianWithNoise
@@ -91,6 +92,19 @@ def test_far_rows_count_less_in_the_gram_of_curvature():
     assert_allclose(design.curvature_gram(weight), (Z * less[:, None]).T @ Z, rtol=1e-10, atol=1e-9)
     near, plain = weight[4:], Design.standardised(X[4:, :2], weight[4:])
     assert plain.curvature_gram(near) is plain.total_gram(near)
+
+
+def test_nothing_is_far_in_columns_that_are_not_scaled():
+    """Their units say nothing: hundreds may be usual."""
+    X, weight = 300.0 * columns(), np.ones(400)
+    design = Design.standardised(X, weight, scaled=False)
+    assert not design.is_scaled and not design.reach().any()
+    assert design.curvature_gram(weight) is design.total_gram(weight)
+    given = kmeans_start(design, weight, 3, np.random.RandomState(0))
+    other = kmeans_start(
+        Design.standardised(X / 3000.0, weight, scaled=False), weight, 3, np.random.RandomState(0)
+    )
+    assert_array_equal(given, other)
 
 
 def far_rows(seed):

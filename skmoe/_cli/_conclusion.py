@@ -7,6 +7,8 @@ from scipy.stats import ks_2samp
 from .._numbers import percent, plain
 from ._columns import is_date, is_numeric, years
 
+# How far distributions must be apart to be named, how many columns are named for an expert,
+# and the rank correlation from which two columns say the same.
 _CLEAR = 0.25
 _MOST = 2
 _ALIKE = 0.9

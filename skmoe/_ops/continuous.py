@@ -16,7 +16,7 @@ TRUNCATED = 3  # loc, scale, lower, upper, normal tails at lower and at upper
 WIDE = 4  # loc, scale, number of a table over asinh((y - loc) / scale)
 POSITIVE = 5  # mean, scale, number of a table over log(y / scale), logarithm of the scale
 # Sums of a Poisson number of gamma variables: mean, standard deviation, scale of the gamma
-# variables, mean of the number, first number that counts, its probability.
+# variables, mean of the number, first place of the numbers that count, and their end.
 COMPOUND = 6
 N_PARTS = 6
 

@@ -272,8 +272,7 @@ class _Boosted:
         loss, start = estimator._loss, estimator._baseline_prediction
         if not self.classify:
             return _Mean(lambda X: loss.link.inverse(table.sums(X, start).ravel()))
-        answer = lambda X: loss.predict_proba(table.sums(X, start))  # noqa: E731
-        return _Proba(answer, estimator.classes_)
+        return _Proba(lambda X: loss.predict_proba(table.sums(X, start)), estimator.classes_)
 
 
 _KINDS: dict[str, _Trees | _Boosted] = {

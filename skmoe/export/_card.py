@@ -55,6 +55,15 @@ def model_card(
     str
         The card.
 
+    Raises
+    ------
+    NotFittedError
+        If the mixture is not fitted.
+    TypeError
+        If ``fitted_to`` is given and the experts have no coefficients.
+    ValueError
+        If rows are not those of the model's features.
+
     See Also
     --------
     skmoe.MoERegressor.diagnose : Verdicts on the experts.
