@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import _BaseComposition
 from ._combine import RULES, check_combine
 from ._comparison import InformationCriteria
 from ._criteria import count_parameters
-from ._devices import find_device, host, placed
+from ._devices import find_device, placed
 from ._door import enter
 from ._explaining import Explanations
 from ._fit import Parts, joined_history
@@ -26,6 +26,7 @@ from ._health import fingerprint
 from ._life import ExpertLife
 from ._monitor import Interrupted
 from ._online import OnlineLearning
+from ._ops import on_host
 from ._outofcore import OutOfCore
 from ._outputs import check_outputs, resolve_gating
 from ._picture import visual_block
@@ -240,7 +241,7 @@ class BaseMoE(
         criterion = self._check_growth(plan, gate, likelihood)
         checkpoint = check_checkpoint(self, checkpoint, plan, gating, solver)
         device = find_device(self, X, plan, gate, likelihood, solver)
-        X, y, sample_weight = host(X), host(y), host(sample_weight)
+        X, y, sample_weight = map(on_host, (X, y, sample_weight))
         door = enter(self, plan, gating, X, y, sample_weight, classes_known, exposure)
         check_outputs(self, plan, likelihood, solver, some_missing(door.target))
         rng = check_random_state(self.random_state)
@@ -251,7 +252,8 @@ class BaseMoE(
         given = self._given_start(door, X, y, plan.n_experts, rng, exact=staged)
         check_groups(solver, given, door.weight)
         data = replace(self._fit_data(door, gating, plan, likelihood), balance=penalty)
-        data = placed(data, device, plan.n_experts if plan.growth is None else self.max_experts)
+        most = plan.n_experts if plan.growth is None else self.max_experts
+        data = placed(data, device, most, plan.templates)
         training = solver if record is None else record.recording(solver)
         form, last, grown = self._form(data, plan, gate, likelihood), None, None
         if check_resumed(self, solver, form):

@@ -144,18 +144,19 @@ class DeviceDesign(Design):
 class DeviceReader:
     """Reads blocks of a `DeviceDesign` and multiplies them; as `BlockReader` on the host."""
 
-    def __init__(self, design):
+    def __init__(self, design, exact=False):
         self.design, self.device = design, design.device
         self.xp, self.ops = self.device.xp, self.device.ops
         padding = self.ops.PADDING
         self.width = -(-design.shape[1] // padding) * padding
         # Products keep the precision of the data; sums of blocks are in float64.
-        self.dtype = np.float32 if design.X.dtype == np.float32 else np.float64
+        single = design.X.dtype == np.float32 and not exact
+        self.dtype = np.float32 if single else np.float64
         self._units = [self.device.send(unit) for unit in (design.center, 1.0 / design.scale)]
 
     def read(self, rows):
         """Make the rows of a slice the present block (m, width)."""
-        X = self.device.rows(self.design.X, rows)
+        X = self.device.rows(self.design.X, rows).astype(self.dtype, copy=False)
         self.block = self.xp.empty((len(X), self.width), dtype=self.dtype)
         self.ops.standardise(X, *self._units, self.block)
 

@@ -6,15 +6,11 @@ import scipy.sparse as sp
 from sklearn.base import is_classifier
 
 from ._device import Device, on_device
-from ._ops import get_ops, is_on_device
+from ._device_experts import beside_experts
+from ._ops import get_ops, is_on_device, on_host
 from .solvers import EM, Gradient
 
 _CURE = "use device='cpu' (or None, with NumPy arrays)"
-
-
-def host(values):
-    """An array on the host; what is no CuPy array as it is."""
-    return values.get() if is_on_device(values) else values
 
 
 def find_device(estimator, X, plan, gate, likelihood, solver):
@@ -60,14 +56,15 @@ def _refused(estimator, X, plan, gate, likelihood, solver):
     """What of a fit has no passes on a device; None if nothing."""
     if sp.issparse(X):
         return "a sparse X"
-    if plan.linear is None or not hasattr(plan.linear.collection(1), "block_coef"):
+    foreign = plan.linear is None and not plan.additive
+    if not foreign and not hasattr(plan.linear and plan.linear.collection(1), "block_coef"):
         return f"experts={estimator.experts!r}"
     if not (hasattr(gate, "block_coef") or hasattr(gate, "block_scorer")):
         return f"gate={estimator.gate!r}"
     if not getattr(likelihood, "on_device", False):
         return f"likelihood={type(likelihood).__name__}"
     if not isinstance(solver, (EM, Gradient)) or (
-        is_classifier(estimator) and isinstance(solver, EM)
+        is_classifier(estimator) and isinstance(solver, EM) and not foreign
     ):
         return f"solver={solver!r}"
     plain = type(solver)()
@@ -85,9 +82,13 @@ def _refused(estimator, X, plan, gate, likelihood, solver):
     return None
 
 
-def placed(data, device, n_experts):
-    """The rows of a fit on a device, where there is one."""
-    return data if device is None else on_device(data, device, n_experts)
+def placed(data, device, n_experts, templates=()):
+    """The rows of a fit on a device, where there is one; ``templates`` of foreign experts."""
+    if device is None:
+        return data
+    if templates:
+        return beside_experts(data, device, n_experts, templates)
+    return on_device(data, device, n_experts)
 
 
 def answers_in_kind(method):
@@ -97,8 +98,8 @@ def answers_in_kind(method):
     def answered(self, X, *others, **named):
         if not is_on_device(X):
             return method(self, X, *others, **named)
-        named = {name: host(value) for name, value in named.items()}
-        found = method(self, host(X), *map(host, others), **named)
+        named = {name: on_host(value) for name, value in named.items()}
+        found = method(self, on_host(X), *map(on_host, others), **named)
         asarray = get_ops("cuda").cp.asarray
         if isinstance(found, tuple):
             return tuple(map(asarray, found))

@@ -1,11 +1,14 @@
 """Expectation maximisation: one pass per iteration where parts are additive."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ._cells import e_step, log_lik_of, resp_of_outputs, seen
 from ._failures import ExpertsFailed, keep_survivors
 from ._fit import left_to_experts, make_result, objective_value
 from ._gate_step import gate_step, improve_gate, objective_of_rows
+from ._ops import on_host
 from ._sweep import can_sweep, sweeper_of, weighs_grams
 
 # Halvings of a gate step that lowers the objective, before it is dropped.
@@ -81,7 +84,7 @@ def is_additive(data, parts):
 def _fit_general(data, parts, monitor, resp, until=_never, assign=None):
     log_gate, best, unexplained = None, None, 0
     resp = np.array(resp_of_outputs(parts.gate, resp, data.y.shape[-1]), dtype=np.float64)
-    own, spare, loglik = seen(resp, data.observed), np.empty(resp.shape), np.empty(len(resp))
+    own, turn = seen(resp, data.observed), _turns_of(data, assign)
     saved = monitor.resume("em")
     if saved is not None:
         parts, resp, own, log_gate, best, unexplained = saved["loop"]
@@ -93,29 +96,96 @@ def _fit_general(data, parts, monitor, resp, until=_never, assign=None):
             pred = parts.experts.fit_predict(data, own, parts.likelihood.dispersion)
         except ExpertsFailed as failure:
             parts, resp = keep_survivors(parts, resp, failure, refit=True)
-            own, spare, best = resp, np.empty(resp.shape), None
-            log_gate = None
+            own, best, log_gate = resp, None, None
             monitor.restart()
             continue
-        parts.gate, log_gate = gate_step(parts.gate, data, resp, log_gate)
-        parts.likelihood.update(data.y, pred, own, data.weight)
-        several = log_gate.ndim == 3
-        log_lik = log_lik_of(parts.likelihood, data.y, pred, data.observed, several)
-        missed = e_step(log_gate, data.within(log_lik), spare, loglik)
-        value = objective_of_rows(data, parts, loglik, log_gate)
-        spare = spare if assign is None else assign(spare)
-        if monitor.update(value, load(log_gate, data.weight)):
-            kept = (parts.keep(), resp.copy(), None if own is resp else own)
-            best, unexplained = kept, missed
-            monitor.keep(kept[0], missed, *kept[1:])
+        found = turn(parts, pred, resp, own, log_gate)
+        if monitor.update(found.value, found.load):
+            kept = (parts.keep(), resp, None if own is resp else own)
+            best, unexplained = kept, found.missed
+            monitor.keep(kept[0], unexplained, *kept[1:])
         if monitor.stop or until(monitor):
             break
-        resp, spare = spare, resp
-        own = seen(left_to_experts(parts.likelihood, data.y, pred, resp), data.observed)
+        resp, log_gate = found.resp, found.log_gate
+        own = turn.left(parts, pred, resp)
         loop = (parts, resp, None if own is resp else own, log_gate, best, unexplained)
         monitor.save("em", lambda loop=loop: {"loop": loop})
     kept, resp, own = best if best is not None else (parts.keep(), resp, None)
     return make_result(kept, monitor, resp, unexplained, own)
+
+
+@dataclass
+class Turn:
+    """What an iteration found: posteriors (n, K), log_gate where it is kept, and more.
+
+    Attributes
+    ----------
+    resp : ndarray of shape (n, K)
+    log_gate : ndarray of shape (n, K) or None
+    missed : int
+        Rows that no expert explains.
+    value : float
+        Of the objective.
+    load : ndarray of shape (K,)
+    """
+
+    resp: np.ndarray
+    log_gate: np.ndarray | None
+    missed: int
+    value: float
+    load: np.ndarray
+
+
+class HostTurns:
+    """All of an EM iteration but the fits of experts.
+
+    Parameters
+    ----------
+    data : FitData
+    assign : callable, default=None
+        As of `fit_em`.
+    """
+
+    def __init__(self, data, assign=None):
+        self.data, self.assign = data, assign
+
+    def __call__(self, parts, pred, resp, own, log_gate):
+        """M-steps of gate and noise, in place, and the E-step.
+
+        Parameters
+        ----------
+        parts : Parts
+        pred : ndarray of shape (n, K, P)
+        resp, own : ndarray of shape (n, K)
+            What the gate is fitted to, and what experts were.
+        log_gate : ndarray of shape (n, K) or None
+            Of the gate as it stands.
+
+        Returns
+        -------
+        Turn
+        """
+        data, pred = self.data, on_host(pred)
+        parts.gate, log_gate = gate_step(parts.gate, data, resp, log_gate)
+        parts.likelihood.update(data.y, pred, own, data.weight)
+        several = log_gate.ndim == 3
+        log_lik = log_lik_of(parts.likelihood, data.y, pred, data.observed, several)
+        found, loglik = np.empty(resp.shape), np.empty(len(resp))
+        missed = e_step(log_gate, data.within(log_lik), found, loglik)
+        value = objective_of_rows(data, parts, loglik, log_gate)
+        found = found if self.assign is None else self.assign(found)
+        return Turn(found, log_gate, missed, value, load(log_gate, data.weight))
+
+    def left(self, parts, pred, resp):
+        """What experts are fitted to next: less than ``resp`` where rows may be noise."""
+        own = left_to_experts(parts.likelihood, self.data.y, on_host(pred), resp)
+        return seen(own, self.data.observed)
+
+
+def _turns_of(data, assign):
+    """What makes the turns of a fit, wherever its rows are."""
+    elsewhere = data.turns() if assign is None and hasattr(data, "turns") else None
+    return HostTurns(data, assign) if elsewhere is None else elsewhere
 
 
 def load(log_gate, weight):

@@ -13,7 +13,7 @@ if "SKMOE_DATA" not in os.environ and _BESIDE.is_dir():
 
 # Packages that need a device: missing ones are skipped even where all others
 # are required.
-_NEED_DEVICE = {"cupy"}
+_NEED_DEVICE = {"cupy", "cuml"}
 
 
 def require(module):

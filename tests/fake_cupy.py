@@ -31,9 +31,10 @@ SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)\s*\{')
 # CuPy itself where it is installed.
 FUNCTIONS = """
     abs absolute add all any arange bitwise_and broadcast_to clip concatenate divide empty
-    empty_like equal exp expm1 full_like greater greater_equal isfinite less less_equal log
-    log1p logaddexp logical_not matmul maximum minimum multiply nan_to_num negative ones power
-    reshape sqrt square stack subtract sum take_along_axis transpose where zeros zeros_like
+    empty_like equal exp expm1 flatnonzero full_like greater greater_equal isfinite less
+    less_equal log log1p logaddexp logical_not matmul maximum minimum multiply nan_to_num
+    negative ones power reshape sqrt square stack subtract sum take_along_axis transpose where
+    zeros zeros_like
 """.split()
 
 
@@ -62,6 +63,9 @@ class ndarray(NDArrayOperatorsMixin):
 
     def __matmul__(self, other):
         return lifted(np.matmul)(self, other)
+
+    def __bool__(self):
+        return bool(self.held)
 
     def __float__(self):
         return float(self.held)
@@ -97,7 +101,18 @@ def _method(name):
     return call
 
 
-for _name in ("astype", "copy", "max", "min", "ravel", "reshape", "sum", "transpose", "mean"):
+for _name in (
+    "all",
+    "astype",
+    "copy",
+    "max",
+    "min",
+    "ravel",
+    "reshape",
+    "sum",
+    "transpose",
+    "mean",
+):
     setattr(ndarray, _name, _method(_name))
 
 

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from conftest import require
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.linear_model import Ridge
+from sklearn.tree import DecisionTreeRegressor
 
 import skmoe
 from skmoe import MoEClassifier, MoERegressor
@@ -20,7 +20,7 @@ from skmoe._ops import cpu, get_ops, is_on_device, ops_of, special_of
 from skmoe._ops._cuda import SOURCE
 from skmoe._sweep import Sweeper
 from skmoe.datasets import make_moe_regression
-from skmoe.experts import LinearExpert, MLPExpert
+from skmoe.experts import AdditiveExpert, LinearExpert, MLPExpert
 from skmoe.gates import GaussianGate, SoftmaxGate
 from skmoe.solvers import EM, Gradient
 
@@ -398,7 +398,7 @@ def make_data():
 @pytest.mark.parametrize(
     ("changes", "refused"),
     [
-        ({"experts": Ridge()}, "experts=Ridge"),
+        ({"experts": AdditiveExpert(DecisionTreeRegressor())}, "experts=AdditiveExpert"),
         ({"experts": MLPExpert((4,))}, "experts=MLPExpert"),
         ({"gate": "mlp"}, "gate='mlp'"),
         ({"likelihood": "tweedie"}, "likelihood=Tweedie"),

@@ -49,6 +49,7 @@ LAYERS = {
     "_cooperative": 2,
     "_criteria": 2,
     "_device": 2,
+    "_device_experts": 2,
     "_em": 2,
     "_health": 2,
     "_information": 2,

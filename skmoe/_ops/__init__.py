@@ -49,3 +49,8 @@ def numpy_of(array):
 def is_on_device(array):
     """Whether an array is on a GPU."""
     return not isinstance(array, np.ndarray) and hasattr(array, "__cuda_array_interface__")
+
+
+def on_host(values):
+    """An array on the host; what is no array on a GPU as it is."""
+    return values.get() if is_on_device(values) else values

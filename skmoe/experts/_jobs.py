@@ -167,6 +167,8 @@ def _alone(n_jobs, task):
 
 def _work(job, training, output, keep):
     """Do one job; the fitted estimator comes back only if `keep`."""
+    if hasattr(training, "work"):  # of rows that lie on a GPU
+        return training.work(job, output, keep)
     fitted = _fit(job, training)
     pred = None
     if job.test is not None and not len(job.test):

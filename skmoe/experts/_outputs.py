@@ -67,7 +67,7 @@ class MeanOutput:
         n_rows = X.shape[0]
         if mean.shape == (n_rows,):
             mean = mean[:, None]
-        _check_shape(who, mean, (n_rows, self.n_columns))
+        check_shape(who, mean, (n_rows, self.n_columns))
         _check_finite(who, mean)
         return mean if self.link is None else self.link.from_mean(mean)
 
@@ -109,7 +109,7 @@ class ClassOutput:
         """
         proba, labels = _class_proba(who, estimator, X)
         columns = self._columns(who, labels)
-        _check_shape(who, proba, (X.shape[0], len(columns)))
+        check_shape(who, proba, (X.shape[0], len(columns)))
         _check_finite(who, proba)
         if np.any(proba < 0):
             raise ValueError(f"{who} predicted negative probabilities")
@@ -155,7 +155,7 @@ def _class_proba(who, estimator, X):
     return np.eye(len(labels))[codes.ravel()], labels
 
 
-def _check_shape(who, values, shape):
+def check_shape(who, values, shape):
     if values.shape != shape:
         raise ValueError(f"{who} predicted an array of shape {values.shape}; expected {shape}")
 

@@ -5,9 +5,11 @@ import copy
 import numpy as np
 
 from .._failures import ExpertsFailed, is_own_failure
+from .._ops import is_on_device, numpy_of
 from ._flat import RowsOf, Tables
 from ._folds import accepts_many_outputs, accepts_nan, accepts_sparse, make_folds
 from ._jobs import Failure, Job, Shown, Training, run_jobs
+from ._on_device import DeviceTraining, OnDevice, fits_on_device
 from ._outputs import ClassOutput, MeanOutput
 from ._slots import make_slots
 from ._weights import HANDFUL
@@ -115,11 +117,13 @@ class EstimatorExperts:
         Returns
         -------
         pred : ndarray of shape (n, K, P)
-            In-sample if ``data.folds`` is None, and then `estimators_` is set.
+            In-sample if ``data.folds`` is None, and then `estimators_` is set. On a GPU,
+            where experts are fitted there.
         """
         if data.folds is None:
             return self._fit_all_rows(data, resp, predict=True)
         training = self._training(data)
+        there = self._training_there(data, training, resp)
         every = np.arange(len(data.weight))
         jobs = []
         for k, slot in enumerate(self._slots):
@@ -130,10 +134,11 @@ class EstimatorExperts:
                 for train, test in folds
             ]
         output = self._output()
-        pred = np.empty((len(every), self.n_experts, output.n_columns))
-        results = self._run(jobs, training, output, False)
+        results = self._run(jobs, training, output, False, there)
+        xp = _numpy_of_any(part for _, part in results)
+        pred = xp.empty((len(every), self.n_experts, output.n_columns))
         for job, (_, part) in zip(jobs, results, strict=True):
-            pred[job.test, job.expert] = part
+            pred[xp.asarray(job.test), job.expert] = xp.asarray(part)
         return pred
 
     def fit_predict_rows(self, data, resp, dispersion, rows):
@@ -317,7 +322,7 @@ class EstimatorExperts:
         estimators : list of K fitted estimators
         """
         self._shown = Shown()  # the rows of the fit are let go
-        return list(self.estimators_)
+        return [e.estimator if isinstance(e, OnDevice) else e for e in self.estimators_]
 
     def _fit_all_rows(self, data, resp, predict):
         training = self._training(data)
@@ -328,18 +333,28 @@ class EstimatorExperts:
             Job(slot, training.weight * resp[:, k], every, test, last[k], k)
             for k, slot in enumerate(self._slots)
         ]
-        output = self._output()
-        results = self._run(jobs, training, output, True)
+        output, there = self._output(), self._training_there(data, training, resp)
+        results = self._run(jobs, training, output, True, there)
         self._shown = Shown()
         # A new list: earlier iterates are shallow copies that share the old one.
         self.estimators_ = [fitted for fitted, _ in results]
-        return np.stack([pred for _, pred in results], axis=1) if predict else None
+        if not predict:
+            return None
+        xp = _numpy_of_any(pred for _, pred in results)
+        return xp.stack([xp.asarray(pred) for _, pred in results], axis=1)
 
-    def _run(self, jobs, training, output, keep):
-        """Run jobs; with ``on_error="drop"`` failures of all of them come as one error."""
+    def _run(self, jobs, training, output, keep, there=None):
+        """Run jobs; with ``on_error="drop"`` failures of all of them come as one error.
+
+        Those of experts that are fitted on a GPU are run in this process, on ``there``.
+        """
         drop = self.on_error == "drop"
-        tasks = [(job, training, output, keep) for job in jobs]
-        results = run_jobs(self.n_jobs, tasks, go_on=drop)
+        away = [there is not None and fits_on_device(job.slot) for job in jobs]
+        tasks = [(job, training, output, keep) for job, gone in zip(jobs, away) if not gone]
+        results = iter(run_jobs(self.n_jobs, tasks, go_on=drop)) if tasks else None
+        tasks = [(job, there, output, keep) for job, gone in zip(jobs, away) if gone]
+        gone_results = iter(run_jobs(1, tasks, go_on=drop)) if tasks else None
+        results = [next(gone_results if gone else results) for gone in away]
         errors = {
             job.expert: result.error
             for job, result in zip(jobs, results, strict=True)
@@ -375,7 +390,29 @@ class EstimatorExperts:
         weight = data.weight if factor is None else data.weight * factor
         return Training(data.X, y[:, 0] if self.single_output else y, weight, False)
 
+    def _training_there(self, data, training, resp):
+        """The rows on a GPU, where they are there and an expert takes them; else None."""
+        rows = data.expert_rows(resp) if hasattr(data, "expert_rows") else None
+        if rows is None or self.classes is not None or not any(map(fits_on_device, self._slots)):
+            return None
+        X, weight, shares = rows
+        xp = numpy_of(X)
+        factor = training.weight / data.weight
+        if (factor == 1.0).all():
+            return DeviceTraining(X, xp.asarray(training.target), weight, shares)
+        factor = xp.asarray(factor)
+
+        def weighted(k):
+            return factor * shares(k)
+
+        return DeviceTraining(X, xp.asarray(training.target), factor * weight, weighted)
+
     def _output(self):
         if self.classes is None:
             return MeanOutput(self._n_outputs, self.link)
         return ClassOutput(self.classes, self.smoothing)
+
+
+def _numpy_of_any(arrays):
+    """CuPy if one of the arrays is on a GPU, else NumPy."""
+    return numpy_of(next(filter(is_on_device, arrays), np.empty(0)))

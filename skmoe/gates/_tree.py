@@ -9,7 +9,7 @@ import numpy as np
 from .._design import solve_spd
 from .._ops import get_ops
 from .._precondition import fits_gram, gram_preconditioner
-from .softmax import fit_logits
+from ._logits import fit_logits
 
 # The search for groups of experts: rows that it looks at, principal directions that it
 # starts from, and ways of grouping that are fitted, with their iterations.

@@ -12,8 +12,8 @@ from .._design import Design
 from .._ops import get_ops
 from .._penalty import ElasticNet
 from .._precondition import fits_gram, gram_preconditioner
+from ._logits import fit_logits
 from ._tree import arrange, below, count_leaves, plant
-from .softmax import fit_logits
 
 # Warm iterations of one M-step, as of the softmax gate.
 _INNER_ITER = 5

@@ -8,12 +8,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from .._design import BlockReader, Design, solve_each
-from .._lbfgs import minimize
+from .._design import Design, solve_each
 from .._ops import get_ops
-from .._owlqn import minimize_l1
 from .._penalty import ElasticNet
 from .._precondition import gram_preconditioner
+from ._logits import centred, descend, fit_logits
 from ._rows import fit_rows
 
 # Warm iterations of one M-step: 5 needed no more EM iterations than 100 did.
@@ -348,66 +347,16 @@ class SoftmaxGate(BaseEstimator):
         return Design(np.empty((0, len(self.mean_))), self.mean_, self.scale_).to_raw(self._coef)
 
     def _descend(self, design, resp, weight, max_iter, tol):
-        targets = resp * (weight / weight.sum())[:, None]
         curvature = 1.0 / max(2, resp.shape[1]) / weight.sum()
         precondition = gram_preconditioner(
             design, weight, curvature, self.ridge, self._coef.shape[1]
         )
-        self._coef, self.n_iter_ = fit_logits(
-            design, targets, self._coef, self._net, precondition, max_iter=max_iter, tol=tol
-        )
+        more = (self._coef, self._net, precondition)
+        if hasattr(design, "logit_loss"):  # of rows that lie elsewhere
+            loss = design.logit_loss(resp, weight, self._net)
+            found = descend(loss, *more, max_iter=max_iter, tol=tol)
+        else:
+            targets = resp * (weight / weight.sum())[:, None]
+            found = fit_logits(design, targets, *more, max_iter=max_iter, tol=tol)
+        self._coef, self.n_iter_ = found
         return self
-
-
-def fit_logits(design, targets, coef, net, precondition, *, max_iter, tol):
-    """Multinomial logistic regression on soft targets, from given coefficients.
-
-    Parameters
-    ----------
-    design : Design of shape (n, D)
-    targets : ndarray of shape (n, K)
-        Weights of the classes in each row, which need not sum to one.
-    coef : ndarray of shape (D, K)
-        Start; not written to.
-    net : ElasticNet
-        Penalty on the sum over rows.
-    precondition : callable
-        Inverse curvature on flat coefficients; not used with an L1 penalty.
-    max_iter : int
-    tol : float
-
-    Returns
-    -------
-    coef : ndarray of shape (D, K)
-    n_iter : int
-    """
-    ops, reader = get_ops(), BlockReader(design, exact=True)
-    blocks = [
-        (rows, np.ascontiguousarray(targets[rows].T), targets[rows].sum(axis=1))
-        for rows in design.slices(targets.shape[1])
-    ]
-
-    def loss(flat):
-        moved = flat.reshape(coef.shape)
-        packed, gradient = reader.pack(moved), reader.new_gradient(moved.shape[1])
-        value = net.value(moved)
-        for rows, target, share in blocks:
-            reader.read(rows)
-            scores = np.empty(target.shape)
-            reader.forward(packed, scores)
-            value += ops.soft_target_block(target, share, scores)
-            reader.add_gradient(scores, gradient)
-        gradient = reader.finish_gradient(gradient) + net.smooth_gradient(moved)
-        return value, gradient.ravel()
-
-    options = {"max_iter": max_iter, "tol": tol}
-    if net.has_l1:
-        found = minimize_l1(loss, coef.ravel(), net.l1_weights(coef).ravel(), **options)
-        return found.x.reshape(coef.shape), found.n_iter
-    found = minimize(loss, coef.ravel(), precondition=precondition, **options)
-    return centred(found.x.reshape(coef.shape)), found.n_iter
-
-
-def centred(coef):
-    """The same gate with coefficients that sum to zero over the experts."""
-    return coef - coef.mean(axis=1, keepdims=True)

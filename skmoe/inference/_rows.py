@@ -63,7 +63,7 @@ def _categorical(y, pred):
 
 def _linked(likelihood, y, pred):
     """Curvatures as central differences of the scores, coordinate by coordinate."""
-    columns, eta, theta = likelihood._arrays(y, pred, None)
+    columns, eta, theta = likelihood.arrays(y, pred, None)
     shape = eta[0].shape
     at = [np.broadcast_to(part, shape) for part in (*eta, *theta)]
 

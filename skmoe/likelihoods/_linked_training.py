@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 
-from .._ops import ops_of
+from .._ops import numpy_of, ops_of
 
 # Newton steps of dispersions in one M-step, the longest of them, and when they are done.
 _MAX_NEWTON, _LONGEST, _SETTLED = 10, 2.0, 1e-6
@@ -39,9 +39,10 @@ class LinkedTraining:
             return [self.theta_[:, j, :, None] for j in range(self.n_thetas)]
         return [self.theta_[:, j][experts].transpose(1, 2, 0) for j in range(self.n_thetas)]
 
-    def _arrays(self, y, pred, experts):
+    def arrays(self, y, pred, experts=None):
+        """What densities are functions of: columns, predictors and dispersions, (K, m, n)."""
         columns, offset = self._targets(y)
-        scores = np.ascontiguousarray(pred.transpose(1, 2, 0))
+        scores = numpy_of(pred).ascontiguousarray(pred.transpose(1, 2, 0))
         return columns, self._split(scores, offset), self._thetas(experts)
 
     def _moved_last(self, pred, experts=None):
@@ -58,8 +59,9 @@ class LinkedTraining:
     def log_lik(self, y, pred, experts=None):
         """Log density of an encoded target under each expert: (n, K)."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            found = self.log_density(*self._arrays(y, pred, experts)).sum(axis=1)
-        return np.ascontiguousarray(np.nan_to_num(found, nan=-np.inf, neginf=-np.inf).T)
+            found = self.log_density(*self.arrays(y, pred, experts)).sum(axis=1)
+        found = np.nan_to_num(found, nan=-np.inf, neginf=-np.inf)
+        return numpy_of(found).ascontiguousarray(found.T)
 
     def n_sums(self, n_pred):
         """Number of sums by expert that `e_block` adds to."""
@@ -113,7 +115,7 @@ class LinkedTraining:
     def residual_sums(self, y, pred, weights):
         """Weighted scores (n, K, P * m), and sums (K, :) as `e_block` adds up."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            found = self._weighted(*self._arrays(y, pred, None), np.ascontiguousarray(weights.T))
+            found = self._weighted(*self.arrays(y, pred, None), np.ascontiguousarray(weights.T))
         scores, curvatures, thetas = found
         sums = np.concatenate([curvatures.sum(axis=2), thetas], axis=1)
         return np.ascontiguousarray(scores.transpose(2, 0, 1)), sums
@@ -121,14 +123,14 @@ class LinkedTraining:
     def gram_weights(self, y, pred, weights):
         """What weighs rows in Grams: (n, K) of weights give (n, K * P * m)."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            found = self._weighted(*self._arrays(y, pred, None), np.ascontiguousarray(weights.T))
+            found = self._weighted(*self.arrays(y, pred, None), np.ascontiguousarray(weights.T))
         return np.ascontiguousarray(found[1].reshape(-1, len(y)).T)
 
     def standard_residual(self, y, pred):
         """Return scores (n, K, P * m) in units of their standard deviations."""
         ones = np.ones((pred.shape[1], len(y)))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            scores, curved, _ = self._weighted(*self._arrays(y, pred, None), ones)
+            scores, curved, _ = self._weighted(*self.arrays(y, pred, None), ones)
         found = scores / np.sqrt(np.maximum(curved, 1e-12))
         return np.clip(np.nan_to_num(found), -30.0, 30.0).transpose(2, 0, 1)
 
@@ -152,27 +154,44 @@ class LinkedTraining:
         """Newton steps of the dispersions, none of which lowers the weighted log-likelihood."""
         if self.n_thetas == 0:
             return
-        columns, eta, _ = self._arrays(y, pred, experts)
+        columns, eta, _ = self.arrays(y, pred, experts)
         weights = (resp * weight[:, None]).T[:, None]
-        add = self._adder(weights, experts, eta[0].shape)
+        add = self.adder(weights, experts, eta[0].shape)
+
+        def density(law):
+            return add(law.log_density(columns, eta, law._thetas(experts)))
+
+        def slopes(law):
+            _, _, scores, bent = law.derivatives(columns, eta, law._thetas(experts))
+            return [add(part) for part in scores], [add(part) for part in bent]
+
+        self.climb(density, slopes)
+
+    def climb(self, density, slopes):
+        """Newton steps of the dispersions, from sums over rows.
+
+        Parameters
+        ----------
+        density : callable
+            ``density(law)``: weighted log densities (K, m).
+        slopes : callable
+            ``slopes(law)``: lists of q arrays (K, m), their slopes and curvatures.
+        """
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            value = add(self.log_density(columns, eta, self._thetas(experts)))
-            value = value + self._prior(self.theta_)
+            value = density(self) + self._prior(self.theta_)
             for _ in range(_MAX_NEWTON):
-                _, _, scores, bent = self.derivatives(columns, eta, self._thetas(experts))
-                step = self._newton([add(part) for part in scores], [add(part) for part in bent])
-                value, change = self._climbed(columns, eta, experts, add, value, step)
+                step = self._newton(*slopes(self))
+                value, change = self._climbed(density, value, step)
                 if change < _SETTLED:
                     break
 
-    def _climbed(self, columns, eta, experts, add, value, step):
+    def _climbed(self, density, value, step):
         """Take a step for those experts and outputs whose value it raises, halved if need be."""
         before, change = self.theta_, 0.0
         for _ in range(4):
             trial = copy.copy(self)
             trial.theta_ = before + step
-            found = add(self.log_density(columns, eta, trial._thetas(experts)))
-            found = found + self._prior(trial.theta_)
+            found = density(trial) + self._prior(trial.theta_)
             better = found >= value
             self.theta_ = np.where(better[:, None], trial.theta_, self.theta_)
             change = max(change, float(np.abs(step * better[:, None]).max(initial=0.0)))
@@ -182,7 +201,7 @@ class LinkedTraining:
             step = np.where(better[:, None], 0.0, 0.25 * step)
         return value, change
 
-    def _adder(self, weights, experts, shape):
+    def adder(self, weights, experts, shape):
         """A function that sums weighted values (K, m, n) by expert: (K, m)."""
         if experts is None:
             return lambda values: np.where(weights > 0, weights * values, 0.0).sum(axis=2)

@@ -4,7 +4,7 @@ import numpy as np
 import scipy.special
 from sklearn.base import BaseEstimator
 
-from .._ops import get_ops, ops_of
+from .._ops import get_ops, numpy_of, ops_of
 
 _LEAST_LOG = np.log(np.finfo(np.float64).tiny)
 
@@ -47,8 +47,9 @@ class Categorical(BaseEstimator):
 
     def log_lik(self, y, pred, experts=None):
         """Log probability of the observed class: (n,), (n, K, C) -> (n, K)."""
-        out = np.empty(pred.shape[:2])
-        get_ops().categorical_log_lik(y, np.ascontiguousarray(pred), out)
+        xp = numpy_of(pred)
+        out = xp.empty(pred.shape[:2])
+        ops_of(pred).categorical_log_lik(y, xp.ascontiguousarray(pred), out)
         return out
 
     def n_sums(self, n_classes):

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
 from .._cells import by_output, weighted
-from .._ops import get_ops, ops_of
+from .._ops import numpy_of, ops_of
 from .laws import NormalLaw
 
 # The prior of a variance weighs as much as this many rows.
@@ -130,8 +130,8 @@ class Gaussian(BaseEstimator):
         ndarray of shape (n, K)
         """
         if experts is None:
-            out = np.empty(pred.shape[:2])
-            get_ops().gaussian_log_lik(y, pred, self._variance, out)
+            out = numpy_of(pred).empty(pred.shape[:2])
+            ops_of(pred).gaussian_log_lik(y, pred, self._variance, out)
             return out
         variance = self._variance[experts]
         error = np.square(y[:, None, :] - pred) / variance
