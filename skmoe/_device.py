@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._design import Design
-from ._fit import FitData
-from ._ops import get_ops
+from ._device_joint import DeviceEvaluator
+from ._fit import FitData, Parts
+from ._ops import get_ops, is_on_device, numpy_of
 from ._sweep import Sums, Sweeper, weighs_grams
+from ._whole import WholeEvaluator
 
 # Rows of a block at most and at least, and the share of free memory that may be used.
 _MOST_ROWS, _LEAST_ROWS, _SHARE = 2**18, 2**12, 0.8
@@ -87,12 +89,18 @@ class Device:
         return self.xp.asarray(np.ascontiguousarray(array))
 
     def moved(self, part):
-        """A copy of a part whose arrays are on the device."""
+        """A copy of a part whose arrays, and lists of arrays, are on the device."""
         twin = copy.copy(part)
         for name, value in vars(part).items():
             if isinstance(value, np.ndarray):
                 vars(twin)[name] = self.send(value)
+            elif isinstance(value, list) and value and isinstance(value[0], np.ndarray):
+                vars(twin)[name] = list(map(self.send, value))
         return twin
+
+    def moved_parts(self, parts):
+        """Copies of all parts whose arrays are on the device."""
+        return Parts(*map(self.moved, vars(parts).values()))
 
 
 class DeviceDesign(Design):
@@ -108,6 +116,14 @@ class DeviceDesign(Design):
     def __init__(self, design, device):
         super().__init__(design.X, design.center, design.scale)
         self.device, self._host = device, design
+
+    def on_host(self):
+        """The same without a device."""
+        return self._host
+
+    def reader(self):
+        """What reads blocks of it."""
+        return DeviceReader(self)
 
     def reach(self):
         """As of rows on the host."""
@@ -161,10 +177,10 @@ class DeviceReader:
         self.ops.standardise(X, *self._units, self.block)
 
     def pack(self, coef):
-        """Coefficients (D, q) in the form that `forward` takes."""
-        packed = np.zeros((coef.shape[1], self.width), dtype=self.dtype)
+        """Coefficients (D, q), of host or device, in the form that `forward` takes."""
+        packed = numpy_of(coef).zeros((coef.shape[1], self.width), dtype=self.dtype)
         packed[:, : len(coef)] = coef.T
-        return self.device.send(packed)
+        return packed if is_on_device(packed) else self.device.send(packed)
 
     def forward(self, packed):
         """Scores (q, m) of the block, in float64."""
@@ -213,8 +229,21 @@ class DeviceData(FitData):
         whole = isinstance(self.X, DeviceDesign)
         return DeviceSweeper(self) if whole else Sweeper(self)
 
+    def evaluator(self):
+        """What gives sums where no sweep does; on the device, or on the host for some rows."""
+        whole = isinstance(self.X, DeviceDesign)
+        return DeviceEvaluator(self) if whole else WholeEvaluator(self)
 
-def on_device(data, device, n_experts):
+    def on_host(self):
+        """The same fit without the device."""
+        fields = {name: value for name, value in vars(self).items() if name in _FIELDS}
+        for name in ("X", "gate_X", "start_X"):
+            if isinstance(fields[name], DeviceDesign):
+                fields[name] = fields[name].on_host()
+        return FitData(**fields)
+
+
+def on_device(data, device, n_experts, n_hidden=0):
     """The same fit with its rows on a device.
 
     Parameters
@@ -223,6 +252,8 @@ def on_device(data, device, n_experts):
         With dense views.
     device : Device
     n_experts : int
+    n_hidden : int, default=0
+        Hidden units of all networks, each of which keeps a number for every row of a block.
 
     Returns
     -------
@@ -232,6 +263,7 @@ def on_device(data, device, n_experts):
     sources = {id(view.X): view.X for view in views}
     n_scores = data.n_classes or data.y.shape[1]
     numbers = len(views) * (views[0].shape[1] + 8) + n_experts * (3 * n_scores + 6) + 4
+    numbers += 3 * n_hidden
     device.plan([*sources.values(), data.y, data.weight], numbers)
     held = {id(view): DeviceDesign(view, device) for view in views}
     fields = {name: value for name, value in vars(data).items() if name in _FIELDS}

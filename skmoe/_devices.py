@@ -57,9 +57,10 @@ def _refused(estimator, X, plan, gate, likelihood, solver):
     if sp.issparse(X):
         return "a sparse X"
     foreign = plan.linear is None and not plan.additive
-    if not foreign and not hasattr(plan.linear and plan.linear.collection(1), "block_coef"):
+    experts = None if plan.linear is None else plan.linear.collection(1)
+    if not (foreign or hasattr(experts, "block_coef") or hasattr(experts, "block_pass")):
         return f"experts={estimator.experts!r}"
-    if not (hasattr(gate, "block_coef") or hasattr(gate, "block_scorer")):
+    if not any(hasattr(gate, name) for name in ("block_coef", "block_scorer", "block_pass")):
         return f"gate={estimator.gate!r}"
     if not getattr(likelihood, "on_device", False):
         return f"likelihood={type(likelihood).__name__}"
@@ -67,6 +68,9 @@ def _refused(estimator, X, plan, gate, likelihood, solver):
         is_classifier(estimator) and isinstance(solver, EM) and not foreign
     ):
         return f"solver={solver!r}"
+    for name, part in (("experts", experts), ("gate", gate)):
+        if hasattr(part, "block_pass") and not isinstance(solver, Gradient):
+            return f"{name}={getattr(estimator, name)!r} and solver={solver!r}"
     plain = type(solver)()
     for name in ("e_step", "objective"):
         if getattr(solver, name, None) != getattr(plain, name, None):
@@ -82,13 +86,15 @@ def _refused(estimator, X, plan, gate, likelihood, solver):
     return None
 
 
-def placed(data, device, n_experts, templates=()):
-    """The rows of a fit on a device, where there is one; ``templates`` of foreign experts."""
+def placed(data, device, n_experts, plan, gate):
+    """The rows of a fit on a device, where there is one."""
     if device is None:
         return data
-    if templates:
-        return beside_experts(data, device, n_experts, templates)
-    return on_device(data, device, n_experts)
+    if plan.templates:
+        return beside_experts(data, device, n_experts, plan.templates)
+    n_hidden = n_experts * sum(getattr(plan.linear, "hidden_layer_sizes", ()))
+    n_hidden += sum(getattr(gate, "hidden_layer_sizes", ()))
+    return on_device(data, device, n_experts, n_hidden)
 
 
 def answers_in_kind(method):

@@ -92,6 +92,10 @@ class FitData:
             observed=None if self.observed is None else self.observed[rows],
         )
 
+    def on_host(self):
+        """The same fit without a device."""
+        return self
+
     def within(self, log_lik):
         """Log-likelihoods (n, K), minus infinity for experts that are no candidates."""
         if self.candidates is None:

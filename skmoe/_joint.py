@@ -13,7 +13,7 @@ from ._monitor import Monitor
 from ._owlqn import minimize_l1
 from ._precondition import gram_preconditioner
 from ._sweep import can_sweep, is_linear, sweeper_of
-from ._whole import WholeEvaluator, require_gradients
+from ._whole import evaluator_of, require_gradients
 
 # Relative error of the objective, in float64 and where products are in float32.
 _ROUNDING, _SINGLE_ROUNDING = 1e-10, 1e-6
@@ -65,7 +65,9 @@ def fit_joint(data, parts, monitor, resp, *, warm_up=50, renew_every=10, memory=
         parts, unexplained = saved["parts"], saved["unexplained"]
     elif additive or resp is not None:
         settled = _settled_after(n_iter)
-        result = fit_em(data, parts, monitor, resp, accelerate=False, until=settled)
+        # Where no sweep does, M-steps go over the rows again and again: those on the host.
+        rows = data if sweeps else data.on_host()
+        result = fit_em(rows, parts, monitor, resp, accelerate=False, until=settled)
         if monitor.stop:
             return result
         parts = Parts(result.gate, result.experts, result.likelihood)
@@ -126,7 +128,7 @@ class _Descent:
 
     def __init__(self, data, parts, monitor, renew_every, additive, unexplained):
         self.data, self.monitor, self.parts = data, monitor, parts
-        self.sweeper = sweeper_of(data) if can_sweep(data, parts) else WholeEvaluator(data)
+        self.sweeper = sweeper_of(data) if can_sweep(data, parts) else evaluator_of(data)
         self.renew_every = renew_every
         self.information = Information.affordable(data, parts)
         self.additive = self.grams_due = additive and self.information is None

@@ -3,7 +3,8 @@
 from itertools import pairwise
 
 import numpy as np
-import scipy.special
+
+from ._ops import special_of
 
 
 def draw_layers(sizes, activation, rng):
@@ -59,12 +60,14 @@ def backward(design, layers, hidden, error, activation):
 
 
 def activated(scores, activation):
-    """Outputs of hidden units, in the place of their scores."""
+    """Outputs of hidden units, in the place of their scores; arrays of any device."""
     if activation == "tanh":
         return np.tanh(scores, out=scores)
     if activation == "relu":
         return np.maximum(scores, 0.0, out=scores)
-    return scipy.special.expit(scores, out=scores) if activation == "logistic" else scores
+    if activation == "logistic":
+        return special_of(scores).expit(scores, out=scores)
+    return scores
 
 
 def multiply_slope(error, units, activation):
@@ -119,7 +122,7 @@ def flatten(layers):
 
 def shaped(flat, layers):
     """A vector in the shapes of layers: the inverse of `flatten`."""
-    ends = np.cumsum([layer.size for layer in layers])[:-1]
+    ends = np.cumsum([layer.size for layer in layers])[:-1].tolist()
     return [part.reshape(layer.shape) for part, layer in zip(np.split(flat, ends), layers)]
 
 

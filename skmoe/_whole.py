@@ -8,6 +8,11 @@ from ._fit import left_to_experts
 from ._sweep import Sums, is_linear, weighs_grams
 
 
+def evaluator_of(data):
+    """What gives the sums of all rows of a fit, wherever these are."""
+    return data.evaluator() if hasattr(data, "evaluator") else WholeEvaluator(data)
+
+
 class WholeEvaluator:
     """Gives the sums of a `Sweeper` from arrays (n, K) and the parts' own gradients.
 

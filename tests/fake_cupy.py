@@ -33,7 +33,7 @@ FUNCTIONS = """
     abs absolute add all any arange bitwise_and broadcast_to clip concatenate divide empty
     empty_like equal exp expm1 flatnonzero full_like greater greater_equal isfinite less
     less_equal log log1p logaddexp logical_not matmul maximum minimum multiply nan_to_num
-    negative ones power reshape sqrt square stack subtract sum take_along_axis transpose where
+    negative ones power reshape sqrt square stack subtract sum take_along_axis tanh transpose where
     zeros zeros_like
 """.split()
 

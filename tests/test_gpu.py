@@ -399,8 +399,8 @@ def make_data():
     ("changes", "refused"),
     [
         ({"experts": AdditiveExpert(DecisionTreeRegressor())}, "experts=AdditiveExpert"),
-        ({"experts": MLPExpert((4,))}, "experts=MLPExpert"),
-        ({"gate": "mlp"}, "gate='mlp'"),
+        ({"experts": MLPExpert((4,)), "solver": "em"}, r"experts=MLPExpert\(.*solver=EM"),
+        ({"gate": "mlp", "solver": "em"}, "gate='mlp' and solver=EM"),
         ({"likelihood": "tweedie"}, "likelihood=Tweedie"),
         ({"likelihood": "gaussian_with_noise"}, "likelihood=GaussianWithNoise"),
         ({"solver": "minibatch"}, "solver=Minibatch"),

@@ -19,6 +19,7 @@ MAX_LINES = 420
 LAYERS = {
     "_ops": 0,
     "_bins": 1,
+    "_block_passes": 1,
     "blocks": 1,
     "_cells": 1,
     "_checkpoint": 1,
@@ -50,6 +51,7 @@ LAYERS = {
     "_criteria": 2,
     "_device": 2,
     "_device_experts": 2,
+    "_device_joint": 2,
     "_em": 2,
     "_health": 2,
     "_information": 2,

@@ -8,6 +8,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state
 
+from .._block_passes import NetworksPass
 from .._network import (
     backward_each,
     draw_layers,
@@ -116,6 +117,10 @@ class MLPExperts(DescentExperts):
             return flatten(backward_each(X, self.layers, hidden, error, self.activation))
 
         return self._outputs(outputs), pull_back
+
+    def block_pass(self, reader):
+        """What computes predictions of blocks on a device; see `pass_of`."""
+        return NetworksPass(reader, self.layers, self.activation, self._shift, self._unit)
 
     # -- flat parameters and penalty --------------------------------------------------
 

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from .._block_passes import TreePass
 from .._design import Design
 from .._ops import get_ops
 from .._penalty import ElasticNet
@@ -286,6 +287,10 @@ class HierarchicalGate(BaseEstimator):
             weights[:, node.columns] = reached[:, [j]] * spread
         weights *= sample_weight[:, None] / sample_weight.sum()
         return _block_inverse(X, weights, self.alpha)
+
+    def block_pass(self, reader):
+        """What computes log probabilities of blocks on a device; see `pass_of`."""
+        return TreePass(reader, self._coef, self.nodes_)
 
     # -- private ------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._block_passes import NetworkPass
 from .._design import Design
 from .._lbfgs import minimize
 from .._network import backward, draw_layers, flatten, forward, shaped, without_biases
@@ -224,6 +225,10 @@ class MLPGate(BaseEstimator):
         error = resp - resp.sum(axis=1, keepdims=True) * np.exp(log_gate)
         error *= sample_weight[:, None]
         return flatten(backward(design, self._layers, hidden, error, self.activation))
+
+    def block_pass(self, reader):
+        """What computes logits of blocks on a device; see `pass_of`."""
+        return NetworkPass(reader, self._layers, self.activation)
 
     # -- private ------------------------------------------------------------------
 

@@ -1,0 +1,195 @@
+"""What gates and experts compute of a block of rows on a device, forward and backward.
+
+Made for one pass over the rows. Arrays are (q, m), rows contiguous, as kernels take them: K
+experts with P outputs are K * P rows of scores. Parameters are on the device already, and
+gradients stay there; a reader is a `DeviceReader`, whose block is what `forward` looks at.
+"""
+
+import numpy as np
+
+from ._network import activated, multiply_slope
+
+
+def pass_of(part, reader):
+    """The computations of a gate, or of experts: their own, or linear ones.
+
+    Parameters
+    ----------
+    part : gate or experts
+        With ``block_pass(reader)`` or ``block_coef()``; arrays on the device.
+    reader : DeviceReader
+
+    Returns
+    -------
+    object
+        ``forward()`` gives the scores (q, m) of the present block; ``backward(error, joint)``
+        adds up what ``sum error * scores`` gives, where error is (q, m) and ``joint``, which
+        trees of gates look at, is ``weight * resp`` (K, m); ``finish()`` returns the gradient
+        by the flat parameters.
+    """
+    if hasattr(part, "block_pass"):
+        return part.block_pass(reader)
+    return LinearPass(reader, part.block_coef())
+
+
+class LinearPass:
+    """Scores that are linear in the columns.
+
+    Parameters
+    ----------
+    reader : DeviceReader
+    coef : array of shape (D, q)
+    """
+
+    def __init__(self, reader, coef):
+        self.reader = reader
+        self.packed, self.gradient = reader.pack(coef), reader.new_gradient(coef.shape[1])
+
+    def forward(self):
+        """Scores (q, m)."""
+        return self.reader.forward(self.packed)
+
+    def backward(self, error, joint=None):
+        """Add up a block."""
+        self.reader.add_gradient(error, self.gradient)
+
+    def finish(self):
+        """Gradient by the coefficients (D, q), flat."""
+        return _by_column(self.reader, self.gradient).ravel()
+
+
+class NetworkPass:
+    """Scores that are the outputs of one network.
+
+    Parameters
+    ----------
+    reader : DeviceReader
+    layers : list of array of shape (inputs + 1, outputs)
+    activation : str
+    """
+
+    def __init__(self, reader, layers, activation):
+        self.first = LinearPass(reader, layers[0])
+        self.rest, self.activation = layers[1:], activation
+        self.gradients = [np.zeros_like(layer) for layer in self.rest]
+
+    def forward(self):
+        """Outputs (q, m)."""
+        self.hidden, scores = [], self.first.forward()
+        for layer in self.rest:
+            units = activated(scores, self.activation)
+            self.hidden.append(units)
+            scores = layer[:-1].T @ units
+            scores += layer[-1][:, None]
+        return scores
+
+    def backward(self, error, joint=None):
+        """Add up a block."""
+        each = zip(self.rest[::-1], self.hidden[::-1], self.gradients[::-1])
+        for layer, units, gradient in each:
+            gradient[:-1] += units @ error.T
+            gradient[-1] += error.sum(axis=1)
+            error = layer[:-1] @ error
+            multiply_slope(error, units, self.activation)
+        self.first.backward(error)
+
+    def finish(self):
+        """Gradient by all layers, flat."""
+        return np.concatenate([self.first.finish(), *(part.ravel() for part in self.gradients)])
+
+
+class NetworksPass:
+    """Scores that are the outputs of K networks with the same layers.
+
+    Parameters
+    ----------
+    reader : DeviceReader
+    layers : list of array
+        The first (D, K, h), the others (K, inputs + 1, outputs).
+    activation : str
+    shift, unit : array of shape (P,)
+        What outputs of zero and one mean.
+    """
+
+    def __init__(self, reader, layers, activation, shift, unit):
+        self.n_experts = layers[1].shape[0]
+        self.first = LinearPass(reader, layers[0].reshape(len(layers[0]), -1))
+        self.rest, self.activation = layers[1:], activation
+        self.shift, self.unit = shift[:, None], unit[:, None]
+        self.gradients = [np.zeros_like(layer) for layer in self.rest]
+
+    def forward(self):
+        """Predictions (K * P, m)."""
+        self.hidden, scores = [], self.first.forward()
+        scores = scores.reshape(self.n_experts, -1, scores.shape[1])
+        for layer in self.rest:
+            units = activated(scores, self.activation)
+            self.hidden.append(units)
+            scores = layer[:, :-1].transpose(0, 2, 1) @ units
+            scores += layer[:, -1][:, :, None]
+        scores *= self.unit
+        scores += self.shift
+        return scores.reshape(-1, scores.shape[2])
+
+    def backward(self, error, joint=None):
+        """Add up a block."""
+        n_rows = error.shape[1]
+        error = error.reshape(self.n_experts, -1, n_rows) * self.unit
+        each = zip(self.rest[::-1], self.hidden[::-1], self.gradients[::-1])
+        for layer, units, gradient in each:
+            gradient[:, :-1] += units @ error.transpose(0, 2, 1)
+            gradient[:, -1] += error.sum(axis=2)
+            error = layer[:, :-1] @ error
+            multiply_slope(error, units, self.activation)
+        self.first.backward(error.reshape(-1, n_rows))
+
+    def finish(self):
+        """Gradient by all layers, flat."""
+        return np.concatenate([self.first.finish(), *(part.ravel() for part in self.gradients)])
+
+
+class TreePass:
+    """Log probabilities of the leaves of a tree of softmax gates.
+
+    Parameters
+    ----------
+    reader : DeviceReader
+    coef : array of shape (D, n_branches)
+    nodes : list of Node
+    """
+
+    def __init__(self, reader, coef, nodes):
+        self.nodes, self.linear = nodes, LinearPass(reader, coef)
+
+    def forward(self):
+        """Log probabilities (K, m)."""
+        logits = self.linear.forward()
+        n_experts = self.nodes[0].experts[1]
+        log_gate = np.zeros_like(logits, shape=(n_experts, logits.shape[1]))
+        for node in self.nodes:
+            own = logits[node.columns]
+            own -= own.max(axis=0)
+            own -= np.log(np.exp(own).sum(axis=0))
+            for branch, (start, stop) in enumerate(node.branches):
+                log_gate[start:stop] += own[branch]
+        self.log_branch = logits
+        return log_gate
+
+    def backward(self, error, joint):
+        """Add up a block: by node the posterior of its branches less their probability."""
+        found = np.empty_like(self.log_branch)
+        for node in self.nodes:
+            own = found[node.columns]
+            for branch, (start, stop) in enumerate(node.branches):
+                own[branch] = joint[start:stop].sum(axis=0)
+            own -= own.sum(axis=0) * np.exp(self.log_branch[node.columns])
+        self.linear.backward(found)
+
+    def finish(self):
+        """Gradient by the coefficients (D, n_branches), flat."""
+        return self.linear.finish()
+
+
+def _by_column(reader, gradient):
+    """The sum of ``add_gradient`` (q, width) as (D, q), on the device."""
+    return gradient[:, : reader.design.shape[1]].T

@@ -1,0 +1,157 @@
+"""Sums for joint descent on a device, of parts that are not all linear in the columns.
+
+As `WholeEvaluator` on the host, but block by block: a pass sends the parameters of all parts
+and brings their gradient back.
+"""
+
+import numpy as np
+
+from ._block_passes import pass_of
+from ._sweep import Sums, is_linear, weighs_grams
+
+
+class DeviceEvaluator:
+    """Gives the sums of a `WholeEvaluator` from rows on a device.
+
+    Parameters
+    ----------
+    data : DeviceData
+
+    Attributes
+    ----------
+    n_passes : int
+        Passes made so far.
+    """
+
+    def __init__(self, data):
+        self.data = data
+        self.n_passes = 0
+
+    def state(self):
+        """As of `Sweeper`."""
+        return {"n_passes": self.n_passes}
+
+    def restore(self, state):
+        """As of `Sweeper`."""
+        self.n_passes = state["n_passes"]
+
+    def __call__(self, parts, *, resp=None, grams=False):
+        """One pass; arguments and result as of `WholeEvaluator`, on the host."""
+        self.n_passes += 1
+        device = self.data.device
+        sweep = JointPass(self.data, device.moved_parts(parts), grams)
+        for rows in device.slices(len(self.data.weight)):
+            sweep.add(SliceOfRows(device, rows), None if resp is None else resp[rows])
+        return sweep.on_host()
+
+
+class SliceOfRows:
+    """Neighbouring rows: what a pass over all of them goes through.
+
+    Parameters
+    ----------
+    device : Device
+    rows : slice
+    """
+
+    def __init__(self, device, rows):
+        self.device, self.rows = device, rows
+
+    def read(self, reader):
+        """Make these rows the block of a reader."""
+        reader.read(self.rows)
+
+    def of(self, array):
+        """These rows of a host array, on the device."""
+        return self.device.rows(array, self.rows)
+
+
+class JointPass:
+    """Forward, E-step and backward by blocks, and what is added up.
+
+    Parameters
+    ----------
+    data : DeviceData
+    parts : Parts
+        With their arrays on the device.
+    grams : bool, default=False
+        Whether to add up Grams of the experts.
+    """
+
+    def __init__(self, data, parts, grams=False):
+        self.data, self.parts, self.device = data, parts, data.device
+        self.reader = data.X.reader()
+        shared = data.gate_X.same_columns(data.X)
+        self.gate_reader = self.reader if shared else data.gate_X.reader()
+        self.readers = [self.reader] if shared else [self.reader, self.gate_reader]
+        self.experts = pass_of(parts.experts, self.reader)
+        self.gate = pass_of(parts.gate, self.gate_reader)
+        self.curved, self.gram = grams and weighs_grams(parts), None
+        self.with_grams, self.by_expert = grams, None
+        self.totals = self.device.xp.zeros(2)
+
+    def add(self, rows, resp=None):
+        """Add a block of rows.
+
+        Parameters
+        ----------
+        rows : SliceOfRows or PickedRows
+        resp : ndarray of shape (m, K), default=None
+            Stand in for the responsibilities of the E-step.
+        """
+        xp, parts = self.device.xp, self.parts
+        for reader in self.readers:
+            rows.read(reader)
+        found = self.gate.forward(), self.experts.forward()
+        gate, scores = map(xp.ascontiguousarray, found)
+        self._begin(len(gate), len(scores) // len(gate))
+        joint = xp.empty_like(gate)
+        given = xp.empty((0, 0)) if resp is None else self.device.send(resp)
+        arrays = (rows.of(self.data.y), rows.of(self.data.weight), given, gate, scores, joint)
+        arrays += (self.by_expert,)
+        if self.curved:
+            arrays += (xp.empty_like(scores),)
+        value, missed = parts.likelihood.e_block(*arrays)
+        self.totals[0] += value
+        self.totals[1] += missed
+        if self.gram is not None:
+            self.reader.add_grams(arrays[-1] if self.curved else joint, -1, self.gram)
+        if self.slope is not None:
+            scores *= self.slope
+        self.experts.backward(scores)
+        self.gate.backward(gate, joint)
+
+    def _begin(self, n_experts, n_scores):
+        """Zeros to add to, once the first block has told how many scores there are."""
+        if self.by_expert is not None:
+            return
+        xp, likelihood = self.device.xp, self.parts.likelihood
+        self.by_expert = xp.zeros((n_experts, likelihood.n_sums(n_scores)))
+        if self.with_grams:
+            self.gram = self.reader.new_grams(n_experts * (n_scores if self.curved else 1))
+        # The law turns residuals into slopes by factors of experts and outputs, not of rows.
+        self.slope = None
+        if not is_linear(self.parts.experts):
+            ones = xp.ones((1, n_experts, n_scores))
+            self.slope = likelihood.pred_gradient(ones).reshape(-1, 1)
+
+    def sums(self):
+        """What was added up, on the device; gradients are flat."""
+        gate, experts = self.gate.finish(), self.experts.finish()
+        if is_linear(self.parts.experts):
+            experts = experts.reshape(self.parts.experts.coef.shape)
+        return Sums(self.totals[0], self.totals[1], gate, experts, self.by_expert, None, None)
+
+    def on_host(self):
+        """What was added up, on the host."""
+        found, asnumpy = self.sums(), self.device.xp.asnumpy
+        loglik, unexplained = asnumpy(self.totals).tolist()
+        return Sums(
+            loglik,
+            int(unexplained),
+            asnumpy(found.gate),
+            np.ascontiguousarray(asnumpy(found.experts)),
+            asnumpy(found.by_expert),
+            None if self.gram is None else self.reader.finish_grams(self.gram),
+            None,
+        )
