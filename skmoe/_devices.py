@@ -7,6 +7,7 @@ from sklearn.base import is_classifier
 
 from ._device import Device, on_device
 from ._device_experts import beside_experts
+from ._device_predict import device_answer
 from ._ops import get_ops, is_on_device, on_host
 from .solvers import EM, Gradient
 
@@ -98,10 +99,19 @@ def placed(data, device, n_experts, plan, gate):
 
 
 def answers_in_kind(method):
-    """Decorate a method of X: CuPy arrays in, CuPy arrays out, the work being the host's."""
+    """Decorate a method of X: CuPy arrays in, CuPy arrays out.
+
+    The work is the device's where it can do it, for ``device="cuda"`` also on NumPy arrays, and
+    else the host's.
+    """
 
     @functools.wraps(method)
     def answered(self, X, *others, **named):
+        there = is_on_device(X) and self.device != "cpu"
+        if there or self.device == "cuda":
+            found = device_answer(self, method.__name__, X, others, named)
+            if found is not None:
+                return found
         if not is_on_device(X):
             return method(self, X, *others, **named)
         named = {name: on_host(value) for name, value in named.items()}

@@ -103,6 +103,7 @@ def _method(name):
 
 for _name in (
     "all",
+    "argmax",
     "astype",
     "copy",
     "max",
@@ -228,7 +229,7 @@ def make_module(library):
     module.RawModule = type("RawModule", (RawModule,), {"library": library})
     module.cuda = types.SimpleNamespace(Device=_Device, is_available=lambda: True)
     special = types.ModuleType("cupyx.scipy.special")
-    for name in ("gammaln", "digamma", "polygamma", "expit"):
+    for name in ("gammaln", "digamma", "polygamma", "expit", "logit"):
         setattr(special, name, lifted(getattr(scipy.special, name)))
     return module, special
 

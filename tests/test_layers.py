@@ -52,6 +52,7 @@ LAYERS = {
     "_device": 2,
     "_device_experts": 2,
     "_device_joint": 2,
+    "_device_predict": 3,
     "_em": 2,
     "_health": 2,
     "_information": 2,

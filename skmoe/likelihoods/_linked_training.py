@@ -47,7 +47,8 @@ class LinkedTraining:
 
     def _moved_last(self, pred, experts=None):
         """Predictors and dispersions as lists of arrays (n, K, m)."""
-        eta = np.split(pred, self.n_predictors, axis=2)
+        size = pred.shape[2] // self.n_predictors
+        eta = [pred[:, :, p * size : (p + 1) * size] for p in range(self.n_predictors)]
         if experts is None:
             theta = [self.theta_[None, :, j] for j in range(self.n_thetas)]
         else:

@@ -93,7 +93,7 @@ class Binomial(LinkedLikelihood):
 
     def mean(self, eta, theta):
         """Probability of success, times trials where they are given."""
-        return (self.trials or 1) * scipy.special.expit(eta[0])
+        return (self.trials or 1) * special_of(eta[0]).expit(eta[0])
 
     def variance(self, eta, theta):
         """Variance of successes in as many trials, one where they differ."""
@@ -102,7 +102,7 @@ class Binomial(LinkedLikelihood):
 
     def link(self, mean):
         """Logit of a probability, drawn inside (0, 1)."""
-        return scipy.special.logit(np.clip(mean, _LEAST_PROBA, 1.0 - _LEAST_PROBA))
+        return special_of(mean).logit(np.clip(mean, _LEAST_PROBA, 1.0 - _LEAST_PROBA))
 
     def regressor(self):
         """Linear regression of the logit, whose prediction is the probability."""

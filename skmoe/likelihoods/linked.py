@@ -65,8 +65,8 @@ class LinkedLikelihood(LinkedTraining, BaseEstimator):
     takes_infinite, only_linear = False, False
     # Whether gradients tell all: without, ``solver="auto"`` is EM.
     is_smooth = True
-    # Whether the density and its derivatives take arrays that are on a GPU: NumPy functions
-    # do, and those of `special_of`.
+    # Whether the density and its derivatives, mean and link take arrays that are on a GPU:
+    # NumPy functions do, and those of `special_of`.
     on_device = True
     # Predictors are in units of the target, or else have none.
     in_units = False
