@@ -101,19 +101,8 @@ def _method(name):
     return call
 
 
-for _name in (
-    "all",
-    "argmax",
-    "astype",
-    "copy",
-    "max",
-    "min",
-    "ravel",
-    "reshape",
-    "sum",
-    "transpose",
-    "mean",
-):
+METHODS = "all argmax astype copy max min ravel reshape sum transpose mean"
+for _name in METHODS.split():
     setattr(ndarray, _name, _method(_name))
 
 
