@@ -8,25 +8,41 @@ import scipy.sparse as sp
 
 from ._fit import Parts
 from ._joint import log_lik_gradient, objective_gradient
-from ._ops import get_ops
-from ._sweep import Sweeper, can_sweep
-from ._whole import WholeEvaluator, require_gradients
+from ._ops import get_ops, ops_of
+from ._sweep import Sweeper, can_sweep, sweeper_of
+from ._whole import WholeEvaluator, evaluator_of, require_gradients
 
 _MEMORY = (0.9, 0.999)
 # A logit low enough that an expert counts for nothing in a batch.
-_DROPPED = -1e3
+DROPPED = -1e3
 
 
 def start_steps(data, parts):
     """Steps for these parts: of touched columns where features are sparse."""
     if not can_sweep(data, parts):
         require_gradients(parts)
+    if hasattr(data, "steps"):
+        return data.steps(parts)
     by_column = hasattr(parts.gate, "with_columns") and hasattr(parts.experts, "column_table")
     sparse = data.X.is_sparse and getattr(data.gate_X, "is_sparse", False)
     return LazySteps(data, parts) if by_column and sparse else FlatSteps(data, parts)
 
 
-class FlatSteps:
+class Steps:
+    """What checkpoints ask of steps."""
+
+    memory: tuple[str, ...] = ()  # what a step changes
+
+    def state(self):
+        """What `restore` needs."""
+        return {name: vars(self)[name] for name in self.memory}
+
+    def restore(self, state):
+        """Stand where other steps stood."""
+        vars(self).update(state)
+
+
+class FlatSteps(Steps):
     """Adam over the flat parameters of all parts.
 
     Parameters
@@ -48,12 +64,12 @@ class FlatSteps:
     """
 
     averages = True
-    memory = ("parts", "_state")  # what a step changes
+    memory = ("parts", "_state")
 
     def __init__(self, data, parts):
         self.data, self.parts = data, parts
-        self._state = _Adam(parts.flat().size)
-        self._decayed = _slopes(parts)
+        self._state = Adam(parts.flat().size)
+        self._decayed = decaying(parts)
         # Sweeps over dense rows gather them as they read them.
         self._gathers = can_sweep(data, parts) and not (data.X.is_sparse or data.gate_X.is_sparse)
 
@@ -94,7 +110,7 @@ class FlatSteps:
         """
         batch = self.data.on(rows, gather=self._gathers)
         sums = _evaluate(batch, _without(self.parts, dropped), resp)
-        whole = _scaled(sums, self.data.total_weight / batch.total_weight)
+        whole = scaled(sums, self.data.total_weight / batch.total_weight)
         gradient = objective_gradient(self.data, self.parts, whole)
         shrink = _clipping(options.clip, gradient)
         flat = self.parts.flat()
@@ -107,7 +123,7 @@ class FlatSteps:
         return self.parts
 
 
-class LazySteps:
+class LazySteps(Steps):
     """Adam over the columns that a batch touches, for a softmax gate and experts that have
     parameters by column.
 
@@ -131,7 +147,7 @@ class LazySteps:
         coef = parts.gate.block_coef()
         self._gate = _Columns(coef, np.full(coef.shape[1], parts.gate.ridge), data.gate_X)
         self._experts = _Columns(parts.experts.column_table(), self._ridge(), data.X)
-        self._likelihood = _Adam(parts.likelihood.flat().size)
+        self._likelihood = Adam(parts.likelihood.flat().size)
 
     def turn(self, data):
         """Go on with other rows, or None."""
@@ -151,7 +167,7 @@ class LazySteps:
         total = batch.total_weight
         gate = sums.gate.reshape(len(gate_columns), -1) / total
         experts = log_lik_gradient(parts, sums).reshape(len(expert_columns), -1) / total
-        whole = _scaled(sums, self.data.total_weight / total)
+        whole = scaled(sums, self.data.total_weight / total)
         likelihood = parts.likelihood.flat_gradient(whole) / self.data.total_weight
         shrink = _clipping(options.clip, gate, experts, likelihood)
         self._gate.step(gate_columns, shrink * gate, rate, options.decay)
@@ -190,17 +206,17 @@ class LazySteps:
         )
 
 
-class _Adam:
-    """Moments of the gradient of a vector of parameters."""
+class Adam:
+    """Moments of the gradient of a vector of parameters; ``xp`` is NumPy or CuPy."""
 
-    def __init__(self, size):
-        self.mean, self.square = np.zeros(size), np.zeros(size)
+    def __init__(self, size, xp=np):
+        self.mean, self.square = xp.zeros(size), xp.zeros(size)
         self.n_steps = 0
 
     def step(self, gradient, rate, decay, out):
         self.n_steps += 1
         bias = tuple(1.0 - memory**self.n_steps for memory in _MEMORY)
-        get_ops().adam(gradient, self.mean, self.square, _MEMORY, bias, rate, decay, out)
+        ops_of(out).adam(gradient, self.mean, self.square, _MEMORY, bias, rate, decay, out)
 
 
 class _Columns:
@@ -230,7 +246,9 @@ class _Columns:
 
 def mean_loglik(data, parts):
     """Mean log-likelihood of the rows, without gradients."""
-    sums = (Sweeper if can_sweep(data, parts) else WholeEvaluator)(data)(parts)
+    if hasattr(data, "mean_loglik"):
+        return data.mean_loglik(parts)
+    sums = (sweeper_of if can_sweep(data, parts) else evaluator_of)(data)(parts)
     return sums.loglik / data.total_weight
 
 
@@ -240,7 +258,7 @@ def _evaluate(data, parts, resp):
     return WholeEvaluator(data)(parts, resp=resp)
 
 
-def _slopes(parts):
+def decaying(parts):
     """Ones (p,) for parameters that decay: all but intercepts and noise."""
     gate = np.ones(parts.gate.flat().shape)
     if hasattr(parts.gate, "block_coef"):
@@ -249,7 +267,7 @@ def _slopes(parts):
     return np.concatenate([gate, parts.experts.slopes(), likelihood])
 
 
-def _scaled(sums, factor):
+def scaled(sums, factor):
     """Sums of a batch as if they were of all rows."""
     names = ("loglik", "gate", "experts", "by_expert", "by_output")
     values = {name: getattr(sums, name) for name in names}
@@ -270,7 +288,7 @@ def _without(parts, dropped):
     if not dropped.any() or dropped.all():
         return parts
     coef = parts.gate.block_coef().copy()
-    coef[-1, dropped] += _DROPPED
+    coef[-1, dropped] += DROPPED
     fresh = copy.copy(parts)
     fresh.gate = parts.gate.with_flat(coef.ravel())
     return fresh

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._design import Design
-from ._device_joint import DeviceEvaluator
+from ._device_joint import DeviceEvaluator, RowsApart
+from ._device_steps import DeviceSteps
 from ._fit import FitData, Parts
 from ._ops import get_ops, is_on_device, numpy_of
 from ._sweep import Sums, Sweeper, weighs_grams
@@ -90,17 +91,27 @@ class Device:
 
     def moved(self, part):
         """A copy of a part whose arrays, and lists of arrays, are on the device."""
-        twin = copy.copy(part)
-        for name, value in vars(part).items():
-            if isinstance(value, np.ndarray):
-                vars(twin)[name] = self.send(value)
-            elif isinstance(value, list) and value and isinstance(value[0], np.ndarray):
-                vars(twin)[name] = list(map(self.send, value))
-        return twin
+        return _changed(part, lambda value: isinstance(value, np.ndarray), self.send)
 
     def moved_parts(self, parts):
         """Copies of all parts whose arrays are on the device."""
         return Parts(*map(self.moved, vars(parts).values()))
+
+    def brought_parts(self, parts):
+        """Copies of all parts whose arrays are on the host: the inverse of `moved_parts`."""
+        asnumpy = self.xp.asnumpy
+        return Parts(*(_changed(part, is_on_device, asnumpy) for part in vars(parts).values()))
+
+
+def _changed(part, is_meant, change):
+    """A copy of an object with other arrays in the place of those that are meant."""
+    twin = copy.copy(part)
+    for name, value in vars(part).items():
+        if is_meant(value):
+            vars(twin)[name] = change(value)
+        elif isinstance(value, list) and value and all(map(is_meant, value)):
+            vars(twin)[name] = list(map(change, value))
+    return twin
 
 
 class DeviceDesign(Design):
@@ -233,6 +244,14 @@ class DeviceData(FitData):
         """What gives sums where no sweep does; on the device, or on the host for some rows."""
         whole = isinstance(self.X, DeviceDesign)
         return DeviceEvaluator(self) if whole else WholeEvaluator(self)
+
+    def steps(self, parts):
+        """Steps of Adam that stay on the device."""
+        return DeviceSteps(self, parts)
+
+    def apart(self, rows):
+        """Some rows, by number, whose log-likelihood is asked for again and again."""
+        return RowsApart(self, rows)
 
     def on_host(self):
         """The same fit without the device."""

@@ -66,6 +66,55 @@ class SliceOfRows:
         return self.device.rows(array, self.rows)
 
 
+class PickedRows:
+    """Any rows, which are gathered on the device where all of them are there.
+
+    Parameters
+    ----------
+    device : Device
+    rows : ndarray of int
+    """
+
+    def __init__(self, device, rows):
+        self.device = device
+        self.rows = device.send(rows) if device.resident else rows
+
+    def read(self, reader):
+        """As of `SliceOfRows`."""
+        reader.read(self.rows)
+
+    def of(self, array):
+        """As of `SliceOfRows`."""
+        return self.device.rows(array, self.rows)
+
+
+class RowsApart:
+    """Some rows of a fit, for their log-likelihood.
+
+    Parameters
+    ----------
+    data : DeviceData
+    rows : ndarray of int
+    """
+
+    def __init__(self, data, rows):
+        self.data, self.rows = data, rows
+
+    def mean_loglik(self, parts):
+        """Mean log-likelihood of the rows."""
+        device, size = self.data.device, self.data.device.size
+        sweep = JointPass(self.data, device.moved_parts(parts))
+        for start in range(0, len(self.rows), size):
+            sweep.look(PickedRows(device, self.rows[start : start + size]))
+        return float(sweep.totals[0]) / self.data.weight[self.rows].sum()
+
+
+def readers_of(data):
+    """Readers of the experts' rows and of the gate's; the same one where these are the same."""
+    reader = data.X.reader()
+    return reader, (reader if data.gate_X.same_columns(data.X) else data.gate_X.reader())
+
+
 class JointPass:
     """Forward, E-step and backward by blocks, and what is added up.
 
@@ -76,19 +125,43 @@ class JointPass:
         With their arrays on the device.
     grams : bool, default=False
         Whether to add up Grams of the experts.
+    readers : tuple of DeviceReader, default=None
+        Of `readers_of`, where they are there already.
     """
 
-    def __init__(self, data, parts, grams=False):
+    def __init__(self, data, parts, grams=False, readers=None):
         self.data, self.parts, self.device = data, parts, data.device
-        self.reader = data.X.reader()
-        shared = data.gate_X.same_columns(data.X)
-        self.gate_reader = self.reader if shared else data.gate_X.reader()
-        self.readers = [self.reader] if shared else [self.reader, self.gate_reader]
+        self.reader, gate_reader = readers or readers_of(data)
+        self.readers = {id(one): one for one in (self.reader, gate_reader)}.values()
         self.experts = pass_of(parts.experts, self.reader)
-        self.gate = pass_of(parts.gate, self.gate_reader)
+        self.gate = pass_of(parts.gate, gate_reader)
         self.curved, self.gram = grams and weighs_grams(parts), None
         self.with_grams, self.by_expert = grams, None
         self.totals = self.device.xp.zeros(2)
+
+    def look(self, rows, resp=None):
+        """Forward and E-step of a block; arguments as of `add`.
+
+        Returns
+        -------
+        gate, scores, joint, curvature
+            As `e_block` leaves them; no curvature where Grams do not ask for one.
+        """
+        xp, parts = self.device.xp, self.parts
+        for reader in self.readers:
+            rows.read(reader)
+        found = self.gate.forward(), self.experts.forward()
+        gate, scores = map(xp.ascontiguousarray, found)
+        self._begin(len(gate), len(scores) // len(gate))
+        joint = xp.empty_like(gate)
+        given = xp.empty((0, 0)) if resp is None else self.device.send(resp)
+        target, weight = rows.of(self.data.y), rows.of(self.data.weight)
+        more = [xp.empty_like(scores)] if self.curved else []
+        arrays = target, weight, given, gate, scores, joint, self.by_expert
+        value, missed = parts.likelihood.e_block(*arrays, *more)
+        self.totals[0] += value
+        self.totals[1] += missed
+        return gate, scores, joint, (more[0] if more else None)
 
     def add(self, rows, resp=None):
         """Add a block of rows.
@@ -99,23 +172,9 @@ class JointPass:
         resp : ndarray of shape (m, K), default=None
             Stand in for the responsibilities of the E-step.
         """
-        xp, parts = self.device.xp, self.parts
-        for reader in self.readers:
-            rows.read(reader)
-        found = self.gate.forward(), self.experts.forward()
-        gate, scores = map(xp.ascontiguousarray, found)
-        self._begin(len(gate), len(scores) // len(gate))
-        joint = xp.empty_like(gate)
-        given = xp.empty((0, 0)) if resp is None else self.device.send(resp)
-        arrays = (rows.of(self.data.y), rows.of(self.data.weight), given, gate, scores, joint)
-        arrays += (self.by_expert,)
-        if self.curved:
-            arrays += (xp.empty_like(scores),)
-        value, missed = parts.likelihood.e_block(*arrays)
-        self.totals[0] += value
-        self.totals[1] += missed
+        gate, scores, joint, curvature = self.look(rows, resp)
         if self.gram is not None:
-            self.reader.add_grams(arrays[-1] if self.curved else joint, -1, self.gram)
+            self.reader.add_grams(joint if curvature is None else curvature, -1, self.gram)
         if self.slope is not None:
             scores *= self.slope
         self.experts.backward(scores)

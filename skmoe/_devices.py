@@ -9,7 +9,7 @@ from ._device import Device, on_device
 from ._device_experts import beside_experts
 from ._device_predict import device_answer
 from ._ops import get_ops, is_on_device, on_host
-from .solvers import EM, Gradient
+from .solvers import EM, Gradient, Minibatch
 
 _CURE = "use device='cpu' (or None, with NumPy arrays)"
 
@@ -65,12 +65,12 @@ def _refused(estimator, X, plan, gate, likelihood, solver):
         return f"gate={estimator.gate!r}"
     if not getattr(likelihood, "on_device", False):
         return f"likelihood={type(likelihood).__name__}"
-    if not isinstance(solver, (EM, Gradient)) or (
+    if not isinstance(solver, (EM, Gradient, Minibatch)) or (
         is_classifier(estimator) and isinstance(solver, EM) and not foreign
     ):
         return f"solver={solver!r}"
     for name, part in (("experts", experts), ("gate", gate)):
-        if hasattr(part, "block_pass") and not isinstance(solver, Gradient):
+        if hasattr(part, "block_pass") and not isinstance(solver, (Gradient, Minibatch)):
             return f"{name}={getattr(estimator, name)!r} and solver={solver!r}"
     plain = type(solver)()
     for name in ("e_step", "objective"):

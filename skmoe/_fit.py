@@ -96,6 +96,10 @@ class FitData:
         """The same fit without a device."""
         return self
 
+    def apart(self, rows):
+        """Some rows whose log-likelihood is asked for again and again; as `on`."""
+        return self.on(rows)
+
     def within(self, log_lik):
         """Log-likelihoods (n, K), minus infinity for experts that are no candidates."""
         if self.candidates is None:

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ._adam import mean_loglik, start_steps
 from ._cooperative import check_cooperative, cooperative, with_noise
 from ._fit import make_result, objective_value, unit_of
+from ._ops import on_host
 
 # From so many rows on, runs of so many neighbours are shuffled in the place of single rows.
 _MANY_ROWS, _RUN = 100_000, 8
@@ -192,7 +193,7 @@ def fit_minibatch(data, parts, monitor, resp, options):
     rows, validation = np.arange(len(data.weight)), None
     if options.early_stopping:
         rows, held_out = split_rows(data, options.validation_fraction, rng)
-        validation = data.on(held_out)
+        validation = data.apart(held_out)
     n_epochs = min(options.n_epochs, monitor.max_iter)
     course = _Course(steps, options, rows, n_epochs)
     best, still, kept, first = -np.inf, 0, None, 0
@@ -200,7 +201,7 @@ def fit_minibatch(data, parts, monitor, resp, options):
     if saved is not None:
         first, best, still, kept, course.done = saved["loop"]
         rng = _generator(saved["rng"])
-        vars(steps).update(saved["steps"])
+        steps.restore(saved["steps"])
         monitor.keep(*kept)
     for epoch in range(first, n_epochs):
         value, load, unexplained = course.epoch(rng, resp if epoch == 0 else None)
@@ -228,8 +229,7 @@ def fit_minibatch(data, parts, monitor, resp, options):
 
 def _state(loop, rng, steps):
     """Where a fit stands between epochs, for a checkpoint."""
-    steps = {name: vars(steps)[name] for name in steps.memory}
-    return {"loop": loop, "rng": rng.get_state(legacy=True), "steps": steps}
+    return {"loop": loop, "rng": rng.get_state(legacy=True), "steps": steps.state()}
 
 
 def _generator(state):
@@ -280,7 +280,8 @@ class _Course:
             loglik, weight = loglik + sums.loglik, weight + batch_weight
             load, unexplained = load + sums.load, unexplained + sums.unexplained
             self.done += 1
-        return loglik / weight, load / weight, unexplained
+        value, load = on_host(loglik / weight), on_host(load / weight)
+        return float(value), load, int(on_host(unexplained))
 
 
 def _rate(options, share):

@@ -33,8 +33,8 @@ FUNCTIONS = """
     abs absolute add all any arange bitwise_and broadcast_to clip concatenate divide empty
     empty_like equal exp expm1 flatnonzero full_like greater greater_equal isfinite less
     less_equal log log1p logaddexp logical_not matmul maximum minimum multiply nan_to_num
-    negative ones power reshape sqrt square stack subtract sum take_along_axis tanh transpose where
-    zeros zeros_like
+    negative ones ones_like power reshape split sqrt square stack subtract sum take_along_axis
+    tanh tile transpose where zeros zeros_like
 """.split()
 
 
@@ -107,7 +107,9 @@ for _name in METHODS.split():
 
 
 def wrapped(value):
-    """Arrays, and numbers that NumPy makes of arrays, on the device."""
+    """Arrays, lists of them, and numbers that NumPy makes of arrays, on the device."""
+    if isinstance(value, list):
+        return list(map(wrapped, value))
     if isinstance(value, (np.ndarray, np.generic)):
         return ndarray(np.asarray(value))
     return value
@@ -156,7 +158,8 @@ class RawModule:
         if isinstance(value, ndarray):
             assert value.held.flags.c_contiguous
             return ctypes.c_void_p(value.held.ctypes.data)
-        return {np.int32: ctypes.c_int, np.int64: ctypes.c_longlong}[type(value)](int(value))
+        kinds = {np.int32: ctypes.c_int, np.int64: ctypes.c_longlong, np.float64: ctypes.c_double}
+        return kinds[type(value)](value.item())
 
 
 def as_cpp(source):

@@ -22,7 +22,7 @@ from skmoe._sweep import Sweeper
 from skmoe.datasets import make_moe_regression
 from skmoe.experts import AdditiveExpert, LinearExpert, MLPExpert
 from skmoe.gates import GaussianGate, SoftmaxGate
-from skmoe.solvers import EM, Gradient
+from skmoe.solvers import EM, Gradient, Minibatch
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -225,6 +225,19 @@ def test_operations_on_rows(cupy):
     both(cupy, "categorical_residual", (codes, scores, share, np.empty((60, 4, 3))), [3])
 
 
+def test_steps_of_adam(cupy):
+    rng = np.random.RandomState(0)
+    arrays = [rng.normal(size=300) for _ in range(5)]
+    arrays[2] = np.square(arrays[2])
+    gradient, mean, square, decay, out = arrays
+    numbers = (0.9, 0.999), (0.19, 0.002), 0.01, decay
+    sent = list(map(cupy.asarray, (gradient, mean, square, decay, out)))
+    cpu.adam(gradient, mean, square, *numbers, out)
+    get_ops("cuda").adam(*sent[:3], *numbers[:3], sent[3], sent[4])
+    for own, there in zip(arrays, sent, strict=True):
+        assert_allclose(there.get(), own, rtol=1e-12)
+
+
 def test_operations_of_gates(cupy):
     gate, scores, weight, rng = blocks(200, 3, 1)
     targets = rng.uniform(size=(3, 200))
@@ -403,7 +416,7 @@ def make_data():
         ({"gate": "mlp", "solver": "em"}, "gate='mlp' and solver=EM"),
         ({"likelihood": "tweedie"}, "likelihood=Tweedie"),
         ({"likelihood": "gaussian_with_noise"}, "likelihood=GaussianWithNoise"),
-        ({"solver": "minibatch"}, "solver=Minibatch"),
+        ({"solver": Minibatch(objective="prediction")}, "objective='prediction'"),
         ({"solver": EM(e_step="hard")}, "e_step='hard'"),
         ({"solver": Gradient(objective="prediction")}, "objective='prediction'"),
         ({"routing": "token", "top_k": 1}, "routing='token'"),

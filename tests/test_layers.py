@@ -53,6 +53,7 @@ LAYERS = {
     "_device_experts": 2,
     "_device_joint": 2,
     "_device_predict": 3,
+    "_device_steps": 2,
     "_em": 2,
     "_health": 2,
     "_information": 2,

@@ -278,6 +278,20 @@ extern "C" __global__ void top_k_rows(const double *log_gate, index *indices,
     }
 }
 
+/* One step of Adam uphill, in place; a thread by parameter. */
+extern "C" __global__ void adam_step(const double *gradient, double *mean, double *square,
+                                     const double *decay, double *out, double first,
+                                     double second, double first_bias, double second_bias,
+                                     double rate, index n_parameters) {
+    for (index i = FIRST; i < n_parameters; i += STRIDE) {
+        double slope = gradient[i];
+        mean[i] = first * mean[i] + (1.0 - first) * slope;
+        square[i] = second * square[i] + (1.0 - second) * slope * slope;
+        double spread = sqrt(square[i] / second_bias) + 1e-8;
+        out[i] += rate * (mean[i] / first_bias / spread - decay[i] * out[i]);
+    }
+}
+
 /* (X - center) / scale, a column of ones and zeros as padding; one thread by number. NaN
 becomes 0. With has_rows the rows of X are those numbered in rows. */
 #define STANDARDISE(name, real)                                                               \

@@ -15,6 +15,7 @@ from ._cuda import SOURCE
 
 __all__ = [
     "PADDING",
+    "adam",
     "categorical_block",
     "categorical_log_lik",
     "categorical_residual",
@@ -160,6 +161,13 @@ def diagonal_scores(Z, slope, shift, constant, out):
     sizes = np.int32(n_experts), np.int32(n_columns), np.int32(Z.shape[1]), np.int64(len(Z))
     arrays = (cp.ascontiguousarray(Z, dtype=np.float64), slope, shift, constant, out)
     _launch("diagonal_rows", len(Z), (*arrays, *sizes))
+
+
+def adam(gradient, mean, square, memory, bias, rate, decay, out):
+    """As of the CPU."""
+    numbers = map(np.float64, (*memory, *bias, rate))
+    arguments = (gradient, mean, square, decay, out, *numbers, np.int64(out.size))
+    _launch("adam_step", out.size, arguments)
 
 
 def log_softmax(logits, out):

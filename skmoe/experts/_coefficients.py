@@ -167,7 +167,7 @@ class CoefficientExperts:
 
     def unit(self):
         """What a flat parameter of one means; broadcasts against (P,)."""
-        return np.ones(1)
+        return np.ones_like(self.coef, shape=(1,))
 
     def flat(self):
         """Coefficients of standardised features, in units of `unit`, flat."""

@@ -221,7 +221,8 @@ class LinkedTraining:
         return np.clip(gradient / np.maximum(curvature, 1e-8), -_LONGEST, _LONGEST)
 
     def _prior_mask(self):
-        return np.array([name in self.floored for name in range(self.n_thetas)], dtype=float)
+        mask = [float(name in self.floored) for name in range(self.n_thetas)]
+        return numpy_of(self.theta_).asarray(mask)
 
     def _prior(self, theta):
         """Logarithm of the prior by expert and output: (K, m)."""
