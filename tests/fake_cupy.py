@@ -221,7 +221,7 @@ def make_module(library):
     module.RawModule = type("RawModule", (RawModule,), {"library": library})
     module.cuda = types.SimpleNamespace(Device=_Device, is_available=lambda: True)
     special = types.ModuleType("cupyx.scipy.special")
-    for name in ("gammaln", "digamma", "polygamma", "expit", "logit"):
+    for name in ("gammaln", "digamma", "polygamma", "expit", "logit", "log_ndtr"):
         setattr(special, name, lifted(getattr(scipy.special, name)))
     return module, special
 

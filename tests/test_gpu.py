@@ -22,6 +22,7 @@ from skmoe._sweep import Sweeper
 from skmoe.datasets import make_moe_regression
 from skmoe.experts import AdditiveExpert, LinearExpert, MLPExpert
 from skmoe.gates import GaussianGate, SoftmaxGate
+from skmoe.likelihoods import StudentT
 from skmoe.solvers import EM, Gradient, Minibatch
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -405,6 +406,12 @@ def make_data():
     return FitData(view, view, Y[:, None], WEIGHT, y_scale=np.ones(1), base_variance=np.ones(1))
 
 
+class HostLaw(StudentT):
+    """A law whose density takes arrays of the host only."""
+
+    on_device = False
+
+
 # -- errors ---------------------------------------------------------------------------------------
 
 
@@ -414,8 +421,8 @@ def make_data():
         ({"experts": AdditiveExpert(DecisionTreeRegressor())}, "experts=AdditiveExpert"),
         ({"experts": MLPExpert((4,)), "solver": "em"}, r"experts=MLPExpert\(.*solver=EM"),
         ({"gate": "mlp", "solver": "em"}, "gate='mlp' and solver=EM"),
-        ({"likelihood": "tweedie"}, "likelihood=Tweedie"),
-        ({"likelihood": "gaussian_with_noise"}, "likelihood=GaussianWithNoise"),
+        ({"likelihood": HostLaw()}, "likelihood=HostLaw"),
+        ({"likelihood": [HostLaw(), "laplace"]}, "likelihood=Mixed"),
         ({"solver": Minibatch(objective="prediction")}, "objective='prediction'"),
         ({"solver": EM(e_step="hard")}, "e_step='hard'"),
         ({"solver": Gradient(objective="prediction")}, "objective='prediction'"),

@@ -292,6 +292,37 @@ extern "C" __global__ void adam_step(const double *gradient, double *mean, doubl
     }
 }
 
+/* One term of the series of a Tweedie density, as a logarithm. */
+static __device__ double tweedie_term(double j, double log_z, double ratio) {
+    return j * log_z - lgamma(j + 1.0) - lgamma(ratio * j);
+}
+
+/* y and log_phi (n,), out (2, n): logarithms of the series over y, and mean index of its terms. */
+extern "C" __global__ void tweedie_items(const double *y, const double *log_phi, double power,
+                                         double *out, index n_items) {
+    double ratio = (2.0 - power) / (power - 1.0);
+    for (index i = FIRST; i < n_items; i += STRIDE) {
+        out[i] = 0.0;
+        out[n_items + i] = 0.0;
+        if (!(y[i] > 0.0)) continue;
+        double log_y = log(y[i]);
+        double log_z = ratio * (log_y - log(power - 1.0)) - (1.0 + ratio) * log_phi[i]
+                     - log(2.0 - power);
+        double center = exp((2.0 - power) * log_y - log_phi[i]) / (2.0 - power);
+        center = fmax(1.0, floor(fmin(center, 1e8)));
+        double top = tweedie_term(center, log_z, ratio), total = 1.0, first = center;
+        for (int side = -1; side <= 1; side += 2)
+            for (double j = center + side; j >= 1.0; j += side) {
+                double term = tweedie_term(j, log_z, ratio) - top;
+                if (term < -37.0) break;
+                total += exp(term);
+                first += exp(term) * j;
+            }
+        out[i] = top + log(total) - log_y;
+        out[n_items + i] = first / total;
+    }
+}
+
 /* (X - center) / scale, a column of ones and zeros as padding; one thread by number. NaN
 becomes 0. With has_rows the rows of X are those numbered in rows. */
 #define STANDARDISE(name, real)                                                               \

@@ -25,6 +25,7 @@ __all__ = [
     "gaussian_log_lik",
     "log_softmax",
     "mix",
+    "noisy_gaussian_block",
     "soft_target_block",
     "standardise",
     "standardise_rows",
@@ -32,6 +33,7 @@ __all__ = [
     "sum_log_evidence",
     "tiled_grams",
     "top_k",
+    "tweedie_series",
     "weighted_grams",
 ]
 
@@ -120,6 +122,26 @@ def gaussian_block(y, weight, variance, given, gate, scores, joint, sums):
     found = partial.sum(axis=1)
     sums += found[:-2].reshape(n_experts, -1)
     return found[-2], found[-1]
+
+
+def noisy_gaussian_block(y, rows, variance, given, gate, scores, joint, sums):
+    """As of the CPU."""
+    (n_experts, n_rows), n_outputs = gate.shape, y.shape[1]
+    error = y.T - scores.reshape(n_experts, n_outputs, n_rows)
+    terms = cp.square(error) / variance[:, :, None] + cp.log(variance)[:, :, None] + LOG_2PI
+    own = -0.5 * terms.sum(axis=1)
+    both = cp.logaddexp(own, rows[1])
+    cp.add(gate, both, out=joint)
+    load, spread = cp.zeros(n_experts), cp.zeros(n_experts)
+    found = mix(gate, joint, cp.ascontiguousarray(rows[0]), given, None, load, spread)
+    if given.shape[0] == 0:
+        joint *= cp.where(own > -np.inf, cp.exp(own - both), 0.0)
+    weighted = joint[:, None] * error
+    sums[:, :-3] += (weighted * error).sum(axis=2)
+    for column, values in ((-3, spread), (-2, joint.sum(axis=1)), (-1, load)):
+        sums[:, column] += values
+    scores[:] = weighted.reshape(-1, n_rows)
+    return found
 
 
 def categorical_block(codes, weight, given, gate, scores, joint, sums):
@@ -211,6 +233,12 @@ def top_k(log_gate, indices, log_weights):
     n_rows, n_experts = log_gate.shape
     sizes = np.int32(indices.shape[1]), np.int32(n_experts), np.int64(n_rows)
     _launch("top_k_rows", n_rows, (log_gate, indices, log_weights, *sizes))
+
+
+def tweedie_series(y, log_phi, power, out):
+    """As of the CPU."""
+    sizes = np.float64(power), out, np.int64(len(y))
+    _launch("tweedie_items", len(y), (y, log_phi, *sizes))
 
 
 def weighted_grams(Z, weights, out):

@@ -52,7 +52,6 @@ class CensoredGaussian(Location):
 
     n_columns = 2
     takes_infinite = True
-    on_device = False
     only_linear = True
     support = "one or two columns of numbers, lower and upper, that may be infinite"
     cure = (

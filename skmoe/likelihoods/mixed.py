@@ -33,7 +33,6 @@ class Mixed(LinkedLikelihood):
     """
 
     only_linear = True
-    on_device = False
 
     def __init__(self, likelihoods):
         self.likelihoods = likelihoods
@@ -64,6 +63,11 @@ class Mixed(LinkedLikelihood):
     def n_thetas(self):
         """Largest number of dispersions of an expert."""
         return max(law.n_thetas for law in self._kinds())
+
+    @property
+    def on_device(self):
+        """Whether all densities take arrays that are on a GPU."""
+        return all(law.on_device for law in self.likelihoods)
 
     @property
     def is_smooth(self):
@@ -203,7 +207,7 @@ class Mixed(LinkedLikelihood):
 
     def log_density(self, y, eta, theta):
         """Logarithm of the density under each expert's law."""
-        found = np.full(eta[0].shape, -np.inf)
+        found = np.full_like(eta[0], -np.inf)
         for j, (law, (columns, offset, able)) in enumerate(zip(self._started, y, strict=True)):
             own = law.log_density(columns, _moved(eta, offset), theta[: law.n_thetas])
             found = np.where((theta[-1] == j) & able, own, found)
@@ -212,7 +216,7 @@ class Mixed(LinkedLikelihood):
     def derivatives(self, y, eta, theta):
         """Do as `LinkedLikelihood` says."""
         sizes = (self.n_predictors, self.n_predictors, self.n_thetas, self.n_thetas)
-        found = [[np.zeros(eta[0].shape) for _ in range(size)] for size in sizes]
+        found = [[np.zeros_like(eta[0]) for _ in range(size)] for size in sizes]
         for j, (law, (columns, offset, able)) in enumerate(zip(self._started, y, strict=True)):
             own = law.derivatives(columns, _moved(eta, offset), theta[: law.n_thetas])
             mine = (theta[-1] == j) & able
@@ -230,7 +234,7 @@ class Mixed(LinkedLikelihood):
         return self._chosen("variance", eta, theta)
 
     def _chosen(self, what, eta, theta):
-        found = np.zeros(eta[0].shape)
+        found = np.zeros_like(eta[0])
         with np.errstate(over="ignore", invalid="ignore"):
             for j, law in enumerate(self._started):
                 own = getattr(law, what)(eta, theta[: law.n_thetas])

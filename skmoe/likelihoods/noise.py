@@ -5,7 +5,7 @@ from numbers import Real
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
-from .._ops import get_ops
+from .._ops import ops_of
 from .gaussian import Gaussian
 from .laws import NormalLaw
 
@@ -82,7 +82,6 @@ class GaussianWithNoise(Gaussian):
 
     # The information of experts whose rows may be noise would take further terms.
     information_block = None
-    on_device = False
 
     def __init__(self, *, shared=False, floor=0.1, width=2.0, share=0.01):
         super().__init__(shared=shared, floor=floor)
@@ -110,7 +109,7 @@ class GaussianWithNoise(Gaussian):
 
     def _placed(self, data):
         mean = data.weight @ data.y / data.total_weight
-        self._noise_law = mean, np.array(data.y_scale)
+        self._noise_law = [mean, np.array(data.y_scale)]
         return self
 
     def log_noise(self, y):
@@ -161,7 +160,7 @@ class GaussianWithNoise(Gaussian):
         """E-step of a block of rows; arguments as in ``skmoe._ops.noise``."""
         log_keep = np.log1p(-self._noise_share)
         rows = np.stack([weight, self.log_noise(y) - log_keep])
-        loglik, unexplained = get_ops().noisy_gaussian_block(
+        loglik, unexplained = ops_of(y).noisy_gaussian_block(
             y, rows, self._variance, given, gate, scores, joint, sums
         )
         return loglik + log_keep * weight.sum(), unexplained

@@ -39,7 +39,6 @@ class TruncatedGaussian(Location):
     True
     """
 
-    on_device = False
     cure = "; set the bounds of TruncatedGaussian(lower=..., upper=...) around them"
 
     _parameter_constraints = {
@@ -180,7 +179,12 @@ class TruncatedLogNormal(TruncatedGaussian):
 
     def mean(self, eta, theta):
         """Mean within the bounds."""
-        return self._cut(eta, theta).mean()
+        loc = bounded(eta[0])
+        a, b, inverse = self._pieces([loc], theta)
+        scale = 1.0 / inverse
+        share = log_normal_mass(a - scale, b - scale) - log_normal_mass(a, b)
+        inside = np.exp(loc + 0.5 * np.square(scale) + share)
+        return np.clip(inside, self.lower, self.upper)
 
     def variance(self, eta, theta):
         """Variance within the bounds."""

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.linear_model import TweedieRegressor
 from sklearn.utils._param_validation import Interval
 
-from .._ops import get_ops
+from .._ops import numpy_of, ops_of
 from .laws import TweedieLaw
 from .linked import bounded
 from .positive import Positive
@@ -46,7 +46,6 @@ class Tweedie(Positive):
     True
     """
 
-    on_device = False
     support = "numbers of at least zero"
     cure = "; for any numbers use 'gaussian'"
 
@@ -90,11 +89,11 @@ class Tweedie(Positive):
 
     def _series(self, y, eta, theta):
         """Logarithm of the series that depends on y and dispersion, and its mean index."""
-        shape = np.broadcast_shapes(y[0].shape, theta[0].shape)
-        values = np.ascontiguousarray(np.broadcast_to(y[0], shape)).ravel()
-        log_phi = np.ascontiguousarray(np.broadcast_to(theta[0], shape)).ravel()
-        found = np.empty((2, len(values)))
-        get_ops().tweedie_series(values, log_phi, self.power, found)
+        xp, shape = numpy_of(y[0]), np.broadcast_shapes(y[0].shape, theta[0].shape)
+        values = xp.ascontiguousarray(np.broadcast_to(y[0], shape)).ravel()
+        log_phi = xp.ascontiguousarray(np.broadcast_to(theta[0], shape)).ravel()
+        found = xp.empty((2, len(values)))
+        ops_of(values).tweedie_series(values, log_phi, self.power, found)
         return found[0].reshape(shape), found[1].reshape(shape)
 
     def derivatives(self, y, eta, theta):

@@ -4,7 +4,7 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-from ..._ops import get_ops
+from ..._ops import get_ops, special_of
 from .base import Law, log_of
 
 _LOG_ROOT_2PI = 0.5 * np.log(2.0 * np.pi)
@@ -165,7 +165,8 @@ def log_normal_mass(a, b):
     """Logarithm of the probability of a standard normal variable between a and b, a < b."""
     flip = a > 0  # in the upper tail, by symmetry, digits are not lost
     low, high = np.where(flip, -b, a), np.where(flip, -a, b)
-    log_high, log_low = scipy.special.log_ndtr(high), scipy.special.log_ndtr(low)
+    log_ndtr = special_of(high).log_ndtr
+    log_high, log_low = log_ndtr(high), log_ndtr(low)
     return log_high + np.log(-np.expm1(np.minimum(log_low - log_high, 0.0)))
 
 
