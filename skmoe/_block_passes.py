@@ -22,10 +22,9 @@ def pass_of(part, reader):
     Returns
     -------
     object
-        ``forward()`` gives the scores (q, m) of the present block; ``backward(error, joint)``
-        adds up what ``sum error * scores`` gives, where error is (q, m) and ``joint``, which
-        trees of gates look at, is ``weight * resp`` (K, m); ``finish()`` returns the gradient
-        by the flat parameters.
+        ``forward()`` gives the scores (q, m) of the present block; ``backward(error)``
+        adds up what ``sum error * scores`` gives, where error is (q, m); ``finish()`` returns
+        the gradient by the flat parameters.
     """
     if hasattr(part, "block_pass"):
         return part.block_pass(reader)
@@ -49,7 +48,7 @@ class LinearPass:
         """Scores (q, m)."""
         return self.reader.forward(self.packed)
 
-    def backward(self, error, joint=None):
+    def backward(self, error):
         """Add up a block."""
         self.reader.add_gradient(error, self.gradient)
 
@@ -83,7 +82,7 @@ class NetworkPass:
             scores += layer[-1][:, None]
         return scores
 
-    def backward(self, error, joint=None):
+    def backward(self, error):
         """Add up a block."""
         each = zip(self.rest[::-1], self.hidden[::-1], self.gradients[::-1])
         for layer, units, gradient in each:
@@ -131,7 +130,7 @@ class NetworksPass:
         scores += self.shift
         return scores.reshape(-1, scores.shape[2])
 
-    def backward(self, error, joint=None):
+    def backward(self, error):
         """Add up a block."""
         n_rows = error.shape[1]
         error = error.reshape(self.n_experts, -1, n_rows) * self.unit
@@ -175,13 +174,13 @@ class TreePass:
         self.log_branch = logits
         return log_gate
 
-    def backward(self, error, joint):
-        """Add up a block: by node the posterior of its branches less their probability."""
+    def backward(self, error):
+        """Add up a block."""
         found = np.empty_like(self.log_branch)
         for node in self.nodes:
             own = found[node.columns]
             for branch, (start, stop) in enumerate(node.branches):
-                own[branch] = joint[start:stop].sum(axis=0)
+                own[branch] = error[start:stop].sum(axis=0)
             own -= own.sum(axis=0) * np.exp(self.log_branch[node.columns])
         self.linear.backward(found)
 

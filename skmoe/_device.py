@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._block_passes import pass_of
 from ._design import Design
 from ._device_joint import DeviceEvaluator, RowsApart
 from ._device_steps import DeviceSteps
@@ -132,9 +133,19 @@ class DeviceDesign(Design):
         """The same without a device."""
         return self._host
 
-    def reader(self):
+    def reader(self, exact=False):
         """What reads blocks of it."""
-        return DeviceReader(self)
+        return DeviceReader(self, exact)
+
+    def predictions(self, experts):
+        """What experts predict: (n, K, P), on the host."""
+        reader, found = self.reader(exact=True), []
+        forward = pass_of(self.device.moved(experts), reader)
+        for rows in self.device.slices(self.shape[0]):
+            reader.read(rows)
+            found.append(self.device.xp.asnumpy(forward.forward()).T)
+        found = np.concatenate(found)
+        return found.reshape(len(found), experts.n_experts, -1)
 
     def reach(self):
         """As of rows on the host."""
@@ -262,7 +273,7 @@ class DeviceData(FitData):
         return FitData(**fields)
 
 
-def on_device(data, device, n_experts, n_hidden=0):
+def on_device(data, device, n_experts, n_hidden=0, n_kept=0):
     """The same fit with its rows on a device.
 
     Parameters
@@ -273,6 +284,8 @@ def on_device(data, device, n_experts, n_hidden=0):
     n_experts : int
     n_hidden : int, default=0
         Hidden units of all networks, each of which keeps a number for every row of a block.
+    n_kept : int, default=0
+        Numbers that are kept for every row.
 
     Returns
     -------
@@ -283,7 +296,8 @@ def on_device(data, device, n_experts, n_hidden=0):
     n_scores = data.n_classes or data.y.shape[1]
     numbers = len(views) * (views[0].shape[1] + 8) + n_experts * (3 * n_scores + 6) + 4
     numbers += 3 * n_hidden
-    device.plan([*sources.values(), data.y, data.weight], numbers)
+    kept = np.broadcast_to(0.0, (len(data.weight), n_kept))
+    device.plan([*sources.values(), data.y, data.weight, kept], numbers)
     held = {id(view): DeviceDesign(view, device) for view in views}
     fields = {name: value for name, value in vars(data).items() if name in _FIELDS}
     fields |= {"X": held[id(data.X)], "gate_X": held[id(data.gate_X)], "device": device}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._block_passes import pass_of
 from ._device import DeviceData, DeviceDesign, DeviceReader
 from ._em import Turn
 from ._fit import left_to_experts, objective_value
@@ -89,11 +90,8 @@ class GateDesign(DeviceDesign):
         callable
             ``loss(flat) -> (value, gradient)``.
         """
-        shares = self.shares
-        if weight is not shares.weight:
-            shares = Shares(self.device, weight)
-        reader, whole = DeviceReader(self, exact=True), weight.sum()
-        xp, ops = self.device.xp, self.device.ops
+        shares, reader = self._shares(weight), DeviceReader(self, exact=True)
+        xp, ops, whole = self.device.xp, self.device.ops, weight.sum()
 
         def loss(flat):
             coef = flat.reshape(self.shape[1], -1)
@@ -109,6 +107,37 @@ class GateDesign(DeviceDesign):
             return net.value(coef) + float(total), gradient.ravel()
 
         return loss
+
+    def network_loss(self, resp, weight):
+        """Cross-entropy of soft targets, a function of a gate with ``block_pass``.
+
+        Parameters
+        ----------
+        resp : ndarray of shape (n, K)
+        weight : ndarray of shape (n,)
+
+        Returns
+        -------
+        callable
+            ``loss(gate) -> (value, gradient)``, without the penalty.
+        """
+        shares, reader = self._shares(weight), DeviceReader(self, exact=True)
+        xp, ops, whole = self.device.xp, self.device.ops, weight.sum()
+
+        def loss(gate):
+            forward, total = pass_of(self.device.moved(gate), reader), xp.zeros(())
+            for rows, block in zip(shares.slices, shares.of(resp), strict=True):
+                reader.read(rows)
+                scores = xp.ascontiguousarray(forward.forward())
+                target = block / whole
+                total += ops.soft_target_block(target, target.sum(axis=0), scores)
+                forward.backward(scores)
+            return float(total), xp.asnumpy(forward.finish())
+
+        return loss
+
+    def _shares(self, weight):
+        return self.shares if weight is self.shares.weight else Shares(self.device, weight)
 
     def column_squares(self, weights):
         """Diagonals of `grams`: (n, K) -> (D, K)."""
@@ -324,7 +353,7 @@ class GateScores:
     Parameters
     ----------
     gate : fitted gate
-        Of linear logits, or of log densities.
+        With ``block_coef``, ``block_pass`` or ``block_scorer``.
     design : DeviceDesign
     """
 
@@ -335,13 +364,13 @@ class GateScores:
             self.scorer, self.n_experts = gate.block_scorer(self.reader.width), gate.n_experts_
             self.scorer = self.device.moved(self.scorer)
         else:
-            self.packed = self.reader.pack(gate.block_coef())
+            self.forward = pass_of(self.device.moved(gate), self.reader).forward
 
     def __call__(self, rows, weight):
         """Scores of some rows, and their weighted log evidence."""
         self.reader.read(rows)
         if self.scorer is None:
-            return self.device.xp.ascontiguousarray(self.reader.forward(self.packed)), 0.0
+            return self.device.xp.ascontiguousarray(self.forward()), 0.0
         scores = self.device.xp.empty((self.n_experts, len(self.reader.block)))
         self.scorer(self.reader.block, scores)
         return scores, self.device.ops.sum_log_evidence(scores, weight, None)

@@ -178,7 +178,7 @@ class JointPass:
         if self.slope is not None:
             scores *= self.slope
         self.experts.backward(scores)
-        self.gate.backward(gate, joint)
+        self.gate.backward(gate)
 
     def _begin(self, n_experts, n_scores):
         """Zeros to add to, once the first block has told how many scores there are."""

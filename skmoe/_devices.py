@@ -6,6 +6,7 @@ import scipy.sparse as sp
 from sklearn.base import is_classifier
 
 from ._device import Device, on_device
+from ._device_descent import networks_on_device
 from ._device_experts import beside_experts
 from ._device_predict import device_answer
 from ._ops import get_ops, is_on_device, on_host
@@ -66,12 +67,9 @@ def _refused(estimator, X, plan, gate, likelihood, solver):
     if not getattr(likelihood, "on_device", False):
         return f"likelihood={type(likelihood).__name__}"
     if not isinstance(solver, (EM, Gradient, Minibatch)) or (
-        is_classifier(estimator) and isinstance(solver, EM) and not foreign
+        is_classifier(estimator) and isinstance(solver, EM) and hasattr(experts, "block_coef")
     ):
         return f"solver={solver!r}"
-    for name, part in (("experts", experts), ("gate", gate)):
-        if hasattr(part, "block_pass") and not isinstance(solver, (Gradient, Minibatch)):
-            return f"{name}={getattr(estimator, name)!r} and solver={solver!r}"
     plain = type(solver)()
     for name in ("e_step", "objective"):
         if getattr(solver, name, None) != getattr(plain, name, None):
@@ -95,7 +93,9 @@ def placed(data, device, n_experts, plan, gate):
         return beside_experts(data, device, n_experts, plan.templates)
     n_hidden = n_experts * sum(getattr(plan.linear, "hidden_layer_sizes", ()))
     n_hidden += sum(getattr(gate, "hidden_layer_sizes", ()))
-    return on_device(data, device, n_experts, n_hidden)
+    networks = any(hasattr(part, "block_pass") for part in (plan.linear.collection(1), gate))
+    there = networks_on_device if networks else on_device
+    return there(data, device, n_experts, n_hidden)
 
 
 def answers_in_kind(method):

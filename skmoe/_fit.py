@@ -92,10 +92,6 @@ class FitData:
             observed=None if self.observed is None else self.observed[rows],
         )
 
-    def on_host(self):
-        """The same fit without a device."""
-        return self
-
     def apart(self, rows):
         """Some rows whose log-likelihood is asked for again and again; as `on`."""
         return self.on(rows)

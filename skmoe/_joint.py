@@ -65,9 +65,7 @@ def fit_joint(data, parts, monitor, resp, *, warm_up=50, renew_every=10, memory=
         parts, unexplained = saved["parts"], saved["unexplained"]
     elif additive or resp is not None:
         settled = _settled_after(n_iter)
-        # Where no sweep does, M-steps go over the rows again and again: those on the host.
-        rows = data if sweeps else data.on_host()
-        result = fit_em(rows, parts, monitor, resp, accelerate=False, until=settled)
+        result = fit_em(data, parts, monitor, resp, accelerate=False, until=settled)
         if monitor.stop:
             return result
         parts = Parts(result.gate, result.experts, result.likelihood)

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from conftest import require
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.tree import DecisionTreeRegressor
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import skmoe
 from skmoe import MoEClassifier, MoERegressor
@@ -20,7 +20,7 @@ from skmoe._ops import cpu, get_ops, is_on_device, ops_of, special_of
 from skmoe._ops._cuda import SOURCE
 from skmoe._sweep import Sweeper
 from skmoe.datasets import make_moe_regression
-from skmoe.experts import AdditiveExpert, LinearExpert, MLPExpert
+from skmoe.experts import AdditiveExpert, FactorExpert, LinearExpert
 from skmoe.gates import GaussianGate, SoftmaxGate
 from skmoe.likelihoods import StudentT
 from skmoe.solvers import EM, Gradient, Minibatch
@@ -419,8 +419,8 @@ class HostLaw(StudentT):
     ("changes", "refused"),
     [
         ({"experts": AdditiveExpert(DecisionTreeRegressor())}, "experts=AdditiveExpert"),
-        ({"experts": MLPExpert((4,)), "solver": "em"}, r"experts=MLPExpert\(.*solver=EM"),
-        ({"gate": "mlp", "solver": "em"}, "gate='mlp' and solver=EM"),
+        ({"experts": FactorExpert(2)}, "experts=FactorExpert"),
+        ({"gate": DecisionTreeClassifier()}, "gate=DecisionTreeClassifier"),
         ({"likelihood": HostLaw()}, "likelihood=HostLaw"),
         ({"likelihood": [HostLaw(), "laplace"]}, "likelihood=Mixed"),
         ({"solver": Minibatch(objective="prediction")}, "objective='prediction'"),

@@ -14,8 +14,8 @@ from skmoe._ops import is_on_device
 from skmoe._ops._cuda import SOURCE
 from skmoe._whole import WholeEvaluator
 from skmoe.datasets import make_moe_regression
-from skmoe.experts import LinearExpert, MLPExpert
-from skmoe.gates import HierarchicalGate, MLPGate
+from skmoe.experts import LinearExpert, MLPExpert, _descent
+from skmoe.gates import HierarchicalGate, MLPGate, mlp
 from skmoe.solvers import Gradient
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -49,6 +49,13 @@ def few(request, monkeypatch):
         self.size, self.resident = 128, request.param
 
     monkeypatch.setattr(Device, "plan", plan)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """Short first descents on either side: each iteration makes rounding ten times as large."""
+    monkeypatch.setattr(_descent, "_FIRST_ITER", 4)
+    monkeypatch.setattr(mlp, "_FIRST_ITER", 4)
 
 
 @pytest.fixture

@@ -50,6 +50,7 @@ LAYERS = {
     "_cooperative": 2,
     "_criteria": 2,
     "_device": 2,
+    "_device_descent": 2,
     "_device_experts": 2,
     "_device_joint": 2,
     "_device_predict": 3,

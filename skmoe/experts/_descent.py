@@ -59,6 +59,8 @@ class DescentExperts:
             each = enumerate(rows)
             return [self.selected([k]).predict(X[some])[:, 0] for k, some in each]
         design = self._design(X)
+        if hasattr(design, "predictions") and hasattr(self, "block_pass"):
+            return design.predictions(self)  # rows on a device
         out = np.empty((design.shape[0], self.n_experts, len(self._unit)))
         for start in range(0, len(out), _BLOCK_ROWS):
             block = slice(start, start + _BLOCK_ROWS)
@@ -89,6 +91,14 @@ class DescentExperts:
         self._descend(data, resp, dispersion, _LAST_ITER, 1e-13)
 
     def _descend(self, data, resp, dispersion, max_iter, tol=1e-10):
+        there = getattr(data, "expert_loss", None)  # of rows on a device
+        loss = None if there is None else there(self, resp, dispersion)
+        loss = self._loss(data, resp, dispersion) if loss is None else loss
+        found = minimize(loss, self.flat(), max_iter=max_iter, tol=tol)
+        self._take(self.with_flat(found.x))
+
+    def _loss(self, data, resp, dispersion):
+        """Minus the weighted log-likelihood, penalised: a function of flat parameters."""
         weights = weighted(resp, data.weight / data.total_weight)
 
         def loss(flat):
@@ -100,8 +110,7 @@ class DescentExperts:
                 gradient = pull_back(score) - experts.penalty_gradient() / data.total_weight
             return value + experts.penalty() / data.total_weight, -gradient
 
-        found = minimize(loss, self.flat(), max_iter=max_iter, tol=tol)
-        self._take(self.with_flat(found.x))
+        return loss
 
     def fit_predict_rows(self, data, resp, dispersion, rows):
         """One M-step of each expert on its own rows.

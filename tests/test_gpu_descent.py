@@ -1,0 +1,164 @@
+"""EM of networks on a GPU: on the stand-in for CuPy."""
+
+import fake_cupy
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.base import clone
+from test_gpu_joint import DEEP, LABELS, SMALL, TREE, WEIGHT, X, Y
+
+from skmoe import MoEClassifier, MoERegressor
+from skmoe._device import Device
+from skmoe._device_descent import ExpertLoss
+from skmoe._device_experts import DeviceTurns, GateDesign
+from skmoe._ops._cuda import SOURCE
+from skmoe.experts import LinearExpert, _descent
+from skmoe.gates import GaussianGate, MLPGate, mlp
+from skmoe.solvers import EM
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    return fake_cupy.compiled(SOURCE, tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.fixture
+def cupy(library):
+    """The stand-in for CuPy."""
+    with fake_cupy.in_place_of_cupy(library) as module:
+        yield module
+
+
+@pytest.fixture(params=[True, False], ids=["resident", "sent"])
+def few(request, monkeypatch):
+    """Small blocks, of rows that stay on the device, or that each pass sends."""
+
+    def plan(self, arrays, row_numbers):
+        self.size, self.resident = 128, request.param
+
+    monkeypatch.setattr(Device, "plan", plan)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """Short descents on either side: each iteration makes rounding ten times as large."""
+    for module in (_descent, mlp):
+        for name in ("_FIRST_ITER", "_INNER_ITER"):
+            monkeypatch.setattr(module, name, 3)
+
+
+@pytest.fixture
+def losses(monkeypatch):
+    """Losses on the device: which, and how far value and gradient are from those of the host."""
+    found, plain_loss = [], GateDesign.network_loss
+    plain_init, plain_call = ExpertLoss.__init__, ExpertLoss.__call__
+
+    def compare(name, own, wanted):
+        apart = [np.abs(a - b).max() / (1.0 + np.abs(b).max()) for a, b in zip(own, wanted)]
+        found.append((name, max(apart)))
+        return own
+
+    def begin(self, data, experts, resp, dispersion):
+        plain_init(self, data, experts, resp, dispersion)
+        self.host = experts._loss(data.on_host(), resp, dispersion)
+
+    def network_loss(self, resp, weight):
+        own = plain_loss(self, resp, weight)
+
+        def loss(gate):
+            host = mlp._Descent(gate, self.on_host(), resp, weight, None)
+            value, gradient = host.loss(gate.flat())
+            return compare(
+                "gate", own(gate), (value - gate.penalty(), gradient - gate.penalty_gradient())
+            )
+
+        return loss
+
+    monkeypatch.setattr(ExpertLoss, "__init__", begin)
+    monkeypatch.setattr(
+        ExpertLoss,
+        "__call__",
+        lambda self, flat: compare("experts", plain_call(self, flat), self.host(flat)),
+    )
+    monkeypatch.setattr(GateDesign, "network_loss", network_loss)
+    return found
+
+
+@pytest.fixture
+def turns(monkeypatch):
+    """Iterations of EM on the device."""
+    found, plain = [], DeviceTurns.__call__
+
+    def counted(self, *arguments):
+        found.append(1)
+        return plain(self, *arguments)
+
+    monkeypatch.setattr(DeviceTurns, "__call__", counted)
+    return found
+
+
+FITS = {
+    "network": (MoERegressor(SMALL), X, Y, {"experts"}),
+    "two layers": (MoERegressor(DEEP), X, Y, {"experts"}),
+    "single": (
+        MoERegressor(SMALL, gate=MLPGate((4,))),
+        X.astype(np.float32),
+        Y,
+        {"experts", "gate"},
+    ),
+    "outputs": (MoERegressor(SMALL), X, np.column_stack([Y, X[:, 0] ** 2]), {"experts"}),
+    "columns": (
+        MoERegressor(SMALL, gate_features=[0, 1], expert_features=[1, 2, 3]),
+        X,
+        Y,
+        {"experts"},
+    ),
+    "classes": (MoEClassifier(SMALL), X, LABELS, {"experts"}),
+    "gate": (MoERegressor(gate=MLPGate((6, 4))), X, Y, {"gate"}),
+    "all networks": (MoERegressor(SMALL, gate=MLPGate((6,))), X, Y, {"experts", "gate"}),
+    "all of classes": (MoEClassifier(DEEP, gate=MLPGate((6,))), X, LABELS, {"experts", "gate"}),
+    "tree": (MoERegressor(LinearExpert(1.0), gate=TREE), X, Y, set()),
+    "tree of networks": (MoERegressor(SMALL, gate=TREE), X, Y, {"experts"}),
+    "density": (MoERegressor(SMALL, gate=GaussianGate()), X, Y, {"experts"}),
+    "held out": (
+        MoERegressor(SMALL, gate=MLPGate((4,), early_stopping=True, n_iter_no_change=3)),
+        X,
+        Y,
+        {"experts"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_iterations_of_em_are_those_of_the_cpu(cupy, few, losses, turns, name):
+    model, rows, target, on_device = FITS[name]
+    n_experts = 5 if model.gate is TREE else 3
+    groups = np.digitize(X[:, 0], np.quantile(X[:, 0], np.arange(1, n_experts) / n_experts))
+    model = clone(model).set_params(n_experts=n_experts, init=np.eye(n_experts)[groups], n_init=1)
+    model.set_params(random_state=0, solver=EM(), max_iter=4)
+    here = clone(model).fit(rows, target, sample_weight=WEIGHT)
+    assert not losses and not turns
+    there = clone(model).set_params(device="cuda").fit(rows, target, sample_weight=WEIGHT)
+    assert len(turns) == there.n_iter_
+    assert {name for name, _ in losses} == on_device
+    # Losses of the host are in float64 whatever the data are; so are these.
+    assert [one for one in losses if not one[1] <= 1e-9] == []
+    assert_allclose(there.history_["objective"], here.history_["objective"], rtol=1e-9, atol=1e-9)
+    assert_allclose(there.history_["load"], here.history_["load"], atol=1e-12)
+    assert_allclose(there.predict(X), here.predict(X), rtol=1e-6, atol=1e-6)
+
+
+def test_annealed_iterations_begin_on_the_host(cupy, losses, turns):
+    model = MoERegressor(SMALL, n_experts=2, device="cuda", solver=EM(temperature=1.5))
+    model.set_params(init="kmeans", n_init=1, max_iter=3, random_state=0).fit(X, Y)
+    assert turns
+    assert {name for name, _ in losses} == {"experts"}
+    assert [one for one in losses if not one[1] <= 1e-9] == []
+
+
+def test_classes_of_linear_experts_are_refused():
+    model = MoEClassifier(gate=MLPGate((3,)), solver="em", device="cuda")
+    with pytest.raises(ValueError, match="does not go with solver=EM"):
+        model.fit(X, LABELS)
