@@ -100,8 +100,11 @@ class Device:
 
     def brought_parts(self, parts):
         """Copies of all parts whose arrays are on the host: the inverse of `moved_parts`."""
-        asnumpy = self.xp.asnumpy
-        return Parts(*(_changed(part, is_on_device, asnumpy) for part in vars(parts).values()))
+
+        def bring(value):
+            return self.xp.asnumpy(value)[()]  # numbers as numbers
+
+        return Parts(*(_changed(part, is_on_device, bring) for part in vars(parts).values()))
 
 
 def _changed(part, is_meant, change):

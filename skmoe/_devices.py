@@ -70,6 +70,8 @@ def _refused(estimator, X, plan, gate, likelihood, solver):
         is_classifier(estimator) and isinstance(solver, EM) and hasattr(experts, "block_coef")
     ):
         return f"solver={solver!r}"
+    if isinstance(solver, Minibatch) and not getattr(likelihood, "steps_on_device", True):
+        return f"likelihood={type(likelihood).__name__} and solver={solver!r}"
     plain = type(solver)()
     for name in ("e_step", "objective"):
         if getattr(solver, name, None) != getattr(plain, name, None):

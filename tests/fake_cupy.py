@@ -30,7 +30,7 @@ SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)\s*\{')
 # What of NumPy has the same meaning in CuPy and is used here; the names are checked against
 # CuPy itself where it is installed.
 FUNCTIONS = """
-    abs absolute add all any arange bitwise_and broadcast_to clip concatenate divide empty
+    abs absolute add all any append arange bitwise_and broadcast_to clip concatenate divide empty
     empty_like equal exp expm1 flatnonzero full_like greater greater_equal isfinite less
     less_equal log log1p logaddexp logical_not matmul maximum minimum multiply nan_to_num
     negative ones ones_like power reshape split sqrt square stack subtract sum take_along_axis

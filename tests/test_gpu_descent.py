@@ -122,6 +122,7 @@ FITS = {
     "tree": (MoERegressor(LinearExpert(1.0), gate=TREE), X, Y, set()),
     "tree of networks": (MoERegressor(SMALL, gate=TREE), X, Y, {"experts"}),
     "density": (MoERegressor(SMALL, gate=GaussianGate()), X, Y, {"experts"}),
+    "noise": (MoERegressor(SMALL, likelihood="gaussian_with_noise"), X, Y, {"experts"}),
     "held out": (
         MoERegressor(SMALL, gate=MLPGate((4,), early_stopping=True, n_iter_no_change=3)),
         X,

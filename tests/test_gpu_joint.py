@@ -99,6 +99,7 @@ FITS = {
     "all of classes": (MoEClassifier(DEEP, gate=MLPGate((6,))), X, LABELS),
     "tree": (MoERegressor(solver=GRADIENT, gate=TREE), X, Y),
     "tree of networks": (MoERegressor(SMALL, gate=TREE), X, Y),
+    "noise": (MoERegressor(SMALL, gate=TREE, likelihood="gaussian_with_noise"), X, Y),
     "tree of classes": (MoEClassifier(SMALL, gate=TREE), X, LABELS),
     "constrained": (MoERegressor(LinearExpert(5.0, l1_ratio=0.5), gate=MLPGate((4,))), X, Y),
 }
@@ -141,6 +142,8 @@ LAWS = {
     "gamma": SHIFTED,
     "negative_binomial": COUNTS,
     "zero_inflated_poisson": COUNTS,
+    "gaussian_with_noise": Y,
+    "tweedie": COUNTS,
 }
 
 

@@ -15,7 +15,7 @@ from skmoe._ops._cuda import SOURCE
 from skmoe.datasets import make_moe_regression
 from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import HierarchicalGate, MLPGate, SoftmaxGate
-from skmoe.likelihoods import Gaussian
+from skmoe.likelihoods import Gaussian, TruncatedGaussian
 from skmoe.solvers import Minibatch
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -103,6 +103,12 @@ FITS = {
     "gamma": (regressor(likelihood="gamma", gate=MLPGate((4,))), X, SHIFTED),
     "counts": (regressor(likelihood="negative_binomial"), X, COUNTS),
     "poisson": (regressor(likelihood="poisson"), X, COUNTS),
+    "zeros": (regressor(likelihood="zero_inflated_poisson"), X, COUNTS),
+    "noise expert": (regressor(likelihood="gaussian_with_noise"), X, Y),
+    "noise and networks": (regressor(SMALL, likelihood="gaussian_with_noise"), X, Y),
+    "tweedie": (regressor(likelihood="tweedie"), X, COUNTS),
+    "censored": (regressor(likelihood="censored_gaussian"), X, np.maximum(Y, np.median(Y) - 1.0)),
+    "truncated": (regressor(likelihood=TruncatedGaussian(lower=0.0)), X, SHIFTED),
 }
 
 
@@ -129,9 +135,10 @@ def test_fits_are_those_of_the_cpu(cupy, few, steps, name):
     loose = 1e-3 if name == "single" else 1e-7
     assert_allclose(there.predict_experts(X), here.predict_experts(X), rtol=loose, atol=loose)
     assert_allclose(there.gate_proba(X), here.gate_proba(X), atol=loose)
-    for part in vars(there._parts).values():
-        held = [*vars(part).values(), *getattr(part, "layers", getattr(part, "_layers", []))]
-        assert not any(map(is_on_device, held))
+    for own, other in zip(vars(there._parts).values(), vars(here._parts).values(), strict=True):
+        kinds = [{key: type(value) for key, value in vars(part).items()} for part in (own, other)]
+        assert kinds[0] == kinds[1]
+        assert not any(map(is_on_device, getattr(own, "layers", getattr(own, "_layers", []))))
 
 
 def test_the_first_epoch_may_be_given_responsibilities(cupy, steps, monkeypatch):
@@ -166,6 +173,12 @@ def test_a_fit_that_was_killed_goes_on_to_the_same_numbers(cupy, steps, tmp_path
     assert len(steps) == 2 * n_steps
     assert again.history_["objective"] == whole.history_["objective"]
     assert_array_equal(again.predict(X), whole.predict(X))
+
+
+def test_mixed_laws_are_refused():
+    model = regressor(n_experts=2, likelihood=["laplace", "student_t"], device="cuda")
+    with pytest.raises(ValueError, match=r"not go with likelihood=Mixed and solver=Minibatch\("):
+        model.fit(X, Y)
 
 
 # -- a device, where there is one ------------------------------------------------------------------

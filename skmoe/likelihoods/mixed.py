@@ -33,6 +33,7 @@ class Mixed(LinkedLikelihood):
     """
 
     only_linear = True
+    steps_on_device = False  # dispersions are those of each law, one after the other
 
     def __init__(self, likelihoods):
         self.likelihoods = likelihoods
