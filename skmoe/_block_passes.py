@@ -9,6 +9,26 @@ import numpy as np
 
 from ._network import activated, multiply_slope
 
+# Rows of a piece of a long product.
+_PIECE = 4096
+
+
+def long_product(left, right):
+    """``left @ right``, a sum over many rows: (..., q, m), (..., m, w) -> (..., q, w).
+
+    Products of pieces of the rows are a batch: one of all rows would be so small a matrix that
+    few threads work on it. Pieces are added up in float64.
+    """
+    n_pieces = left.shape[-1] // _PIECE
+    if n_pieces < 2:
+        return left @ right
+    whole, axes = n_pieces * _PIECE, range(left.ndim - 2)
+    pieces = left[..., :whole].reshape(*left.shape[:-1], n_pieces, _PIECE)
+    pieces = pieces.transpose(*axes, left.ndim - 1, left.ndim - 2, left.ndim)
+    others = right[..., :whole, :].reshape(*right.shape[:-2], n_pieces, _PIECE, right.shape[-1])
+    total = (pieces @ others).sum(axis=-3, dtype=np.float64)
+    return total + left[..., whole:] @ right[..., whole:, :]
+
 
 def pass_of(part, reader):
     """The computations of a gate, or of experts: their own, or linear ones.
@@ -86,7 +106,7 @@ class NetworkPass:
         """Add up a block."""
         each = zip(self.rest[::-1], self.hidden[::-1], self.gradients[::-1])
         for layer, units, gradient in each:
-            gradient[:-1] += units @ error.T
+            gradient[:-1] += long_product(units, error.T)
             gradient[-1] += error.sum(axis=1)
             error = layer[:-1] @ error
             multiply_slope(error, units, self.activation)
@@ -136,7 +156,7 @@ class NetworksPass:
         error = error.reshape(self.n_experts, -1, n_rows) * self.unit
         each = zip(self.rest[::-1], self.hidden[::-1], self.gradients[::-1])
         for layer, units, gradient in each:
-            gradient[:, :-1] += units @ error.transpose(0, 2, 1)
+            gradient[:, :-1] += long_product(units, error.transpose(0, 2, 1))
             gradient[:, -1] += error.sum(axis=2)
             error = layer[:, :-1] @ error
             multiply_slope(error, units, self.activation)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._block_passes import pass_of
+from ._block_passes import long_product, pass_of
 from ._design import Design
 from ._device_joint import DeviceEvaluator, RowsApart
 from ._device_steps import DeviceSteps
@@ -156,7 +156,7 @@ class DeviceDesign(Design):
 
     def dot(self, coef):
         """``[X, 1] @ coef`` in standardised columns: (D, q) -> (n, q)."""
-        out, reader = np.empty((self.shape[0], coef.shape[1])), DeviceReader(self)
+        out, reader = np.empty((self.shape[0], coef.shape[1])), self.reader(exact=True)
         packed = reader.pack(coef)
         for rows in self.device.slices(self.shape[0]):
             reader.read(rows)
@@ -165,7 +165,7 @@ class DeviceDesign(Design):
 
     def transposed_dot(self, values):
         """``[X, 1]' @ values`` in standardised columns: (n, q) -> (D, q)."""
-        reader = DeviceReader(self)
+        reader = self.reader(exact=True)
         total = reader.new_gradient(values.shape[1])
         for rows in self.device.slices(self.shape[0]):
             reader.read(rows)
@@ -217,7 +217,7 @@ class DeviceReader:
 
     def add_gradient(self, values, out):
         """Add the product of the transposed block with values (q, m)."""
-        out += self.xp.matmul(values.astype(self.dtype, copy=False), self.block)
+        out += long_product(values.astype(self.dtype, copy=False), self.block)
 
     def finish_gradient(self, out):
         """The sum of `add_gradient` as (D, q), on the host."""

@@ -11,6 +11,7 @@ from ._block_passes import pass_of
 from ._device import DeviceDesign, on_device
 from ._device_experts import ForeignData, GateDesign, Shares
 from ._ops import numpy_of
+from .experts.linear import LinearStatistics
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,41 @@ class NetworkData(ForeignData):
         """
         whole = isinstance(self.X, DeviceDesign) and hasattr(experts, "block_pass")
         return ExpertLoss(self, experts, resp, dispersion) if whole else None
+
+    def linear_sums(self, experts, resp):
+        """Statistics of an M-step of linear experts; None: the host's.
+
+        Parameters
+        ----------
+        experts : LinearExperts
+        resp : ndarray of shape (n, K)
+
+        Returns
+        -------
+        LinearStatistics or None
+        """
+        if not isinstance(self.X, DeviceDesign):
+            return None
+        xp, reader = self.device.xp, self.X.reader(exact=True)
+        _, n_experts, n_outputs = experts.coef.shape
+        packed = reader.pack(experts.block_coef())
+        gram, gradient = reader.new_grams(n_experts), reader.new_gradient(n_experts * n_outputs)
+        weight, squares = xp.zeros(n_experts), xp.zeros((n_experts, n_outputs))
+        for rows, share in zip(self.shares.slices, self.shares.of(resp), strict=True):
+            reader.read(rows)
+            pred = reader.forward(packed).reshape(n_experts, n_outputs, -1)
+            error = self.device.rows(self.y, rows).T - pred
+            weighted = share[:, None] * error
+            squares += (weighted * error).sum(axis=2)
+            weight += share.sum(axis=1)
+            reader.add_gradient(weighted.reshape(n_experts * n_outputs, -1), gradient)
+            reader.add_grams(share, -1, gram)
+        return LinearStatistics(
+            reader.finish_grams(gram),
+            reader.finish_gradient(gradient).reshape(experts.coef.shape),
+            xp.asnumpy(weight),
+            xp.asnumpy(squares),
+        )
 
 
 def networks_on_device(data, device, n_experts, n_hidden):

@@ -76,7 +76,7 @@ class GateDesign(DeviceDesign):
         super().__init__(design, device)
         self.shares = shares
 
-    def logit_loss(self, resp, weight, net):
+    def logit_loss(self, resp, weight, net, branches=None):
         """Penalised cross-entropy of soft targets, a function of flat coefficients.
 
         Parameters
@@ -84,6 +84,8 @@ class GateDesign(DeviceDesign):
         resp : ndarray of shape (n, K)
         weight : ndarray of shape (n,)
         net : ElasticNet
+        branches : list of (int, int), default=None
+            First expert and one past the last of each class, where these are not the experts.
 
         Returns
         -------
@@ -101,6 +103,8 @@ class GateDesign(DeviceDesign):
                 reader.read(rows)
                 scores = xp.ascontiguousarray(reader.forward(packed))
                 target = block / whole
+                if branches is not None:
+                    target = xp.stack([target[start:stop].sum(axis=0) for start, stop in branches])
                 total = total + ops.soft_target_block(target, target.sum(axis=0), scores)
                 reader.add_gradient(scores, gradient)
             gradient = reader.finish_gradient(gradient) + net.smooth_gradient(coef)

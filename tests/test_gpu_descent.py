@@ -4,17 +4,20 @@ import fake_cupy
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.special import log_softmax
 from sklearn.base import clone
 from test_gpu_joint import DEEP, LABELS, SMALL, TREE, WEIGHT, X, Y
 
-from skmoe import MoEClassifier, MoERegressor
+from skmoe import MoEClassifier, MoERegressor, _block_passes
 from skmoe._device import Device
-from skmoe._device_descent import ExpertLoss
+from skmoe._device_descent import ExpertLoss, NetworkData
 from skmoe._device_experts import DeviceTurns, GateDesign
 from skmoe._ops._cuda import SOURCE
 from skmoe.experts import LinearExpert, _descent
 from skmoe.gates import GaussianGate, MLPGate, mlp
 from skmoe.solvers import EM
+
+SINGLE = X.astype(np.float32)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -82,6 +85,32 @@ def losses(monkeypatch):
         "__call__",
         lambda self, flat: compare("experts", plain_call(self, flat), self.host(flat)),
     )
+
+    def linear_sums(self, experts, resp):
+        own, wanted = plain_sums(self, experts, resp), experts._sum_up(self.on_host(), resp)
+        compare("linear experts", vars(own).values(), vars(wanted).values())
+        return own
+
+    def logit_loss(self, resp, weight, net, branches=None):
+        own = plain_logits(self, resp, weight, net, branches)
+        groups = branches or [(k, k + 1) for k in range(resp.shape[1])]
+        targets = np.stack([resp[:, a:b].sum(axis=1) for a, b in groups], axis=1)
+        targets *= (weight / weight.sum())[:, None]
+
+        def loss(flat):
+            coef = flat.reshape(self.shape[1], -1)
+            log_proba = log_softmax(self.on_host().dot(coef), axis=1)
+            value = net.value(coef) - np.sum(targets * log_proba)
+            error = targets.sum(axis=1, keepdims=True) * np.exp(log_proba) - targets
+            gradient = self.on_host().transposed_dot(error) + net.smooth_gradient(coef)
+            name = "logits" if branches is None else "branches"
+            return compare(name, own(flat), (value, gradient.ravel()))
+
+        return loss
+
+    plain_sums, plain_logits = NetworkData.linear_sums, GateDesign.logit_loss
+    monkeypatch.setattr(NetworkData, "linear_sums", linear_sums)
+    monkeypatch.setattr(GateDesign, "logit_loss", logit_loss)
     monkeypatch.setattr(GateDesign, "network_loss", network_loss)
     return found
 
@@ -100,29 +129,30 @@ def turns(monkeypatch):
 
 
 FITS = {
-    "network": (MoERegressor(SMALL), X, Y, {"experts"}),
-    "two layers": (MoERegressor(DEEP), X, Y, {"experts"}),
-    "single": (
-        MoERegressor(SMALL, gate=MLPGate((4,))),
-        X.astype(np.float32),
-        Y,
-        {"experts", "gate"},
-    ),
-    "outputs": (MoERegressor(SMALL), X, np.column_stack([Y, X[:, 0] ** 2]), {"experts"}),
+    "network": (MoERegressor(SMALL), X, Y, {"experts", "logits"}),
+    "two layers": (MoERegressor(DEEP), X, Y, {"experts", "logits"}),
+    "single": (MoERegressor(SMALL, gate=MLPGate((4,))), SINGLE, Y, {"experts", "gate"}),
+    "outputs": (MoERegressor(SMALL), X, np.column_stack([Y, X[:, 0] ** 2]), {"experts", "logits"}),
     "columns": (
         MoERegressor(SMALL, gate_features=[0, 1], expert_features=[1, 2, 3]),
         X,
         Y,
-        {"experts"},
+        {"experts", "logits"},
     ),
-    "classes": (MoEClassifier(SMALL), X, LABELS, {"experts"}),
-    "gate": (MoERegressor(gate=MLPGate((6, 4))), X, Y, {"gate"}),
+    "classes": (MoEClassifier(SMALL), X, LABELS, {"experts", "logits"}),
+    "gate": (MoERegressor(gate=MLPGate((6, 4))), X, Y, {"linear experts", "gate"}),
+    "gate of outputs": (
+        MoERegressor(gate=MLPGate((6,))),
+        SINGLE,
+        np.column_stack([Y, X[:, 0] ** 2]),
+        {"linear experts", "gate"},
+    ),
     "all networks": (MoERegressor(SMALL, gate=MLPGate((6,))), X, Y, {"experts", "gate"}),
     "all of classes": (MoEClassifier(DEEP, gate=MLPGate((6,))), X, LABELS, {"experts", "gate"}),
-    "tree": (MoERegressor(LinearExpert(1.0), gate=TREE), X, Y, set()),
-    "tree of networks": (MoERegressor(SMALL, gate=TREE), X, Y, {"experts"}),
+    "tree": (MoERegressor(LinearExpert(1.0), gate=TREE), X, Y, {"linear experts", "branches"}),
+    "tree of networks": (MoERegressor(SMALL, gate=TREE), X, Y, {"experts", "branches"}),
     "density": (MoERegressor(SMALL, gate=GaussianGate()), X, Y, {"experts"}),
-    "noise": (MoERegressor(SMALL, likelihood="gaussian_with_noise"), X, Y, {"experts"}),
+    "noise": (MoERegressor(SMALL, likelihood="gaussian_with_noise"), X, Y, {"experts", "logits"}),
     "held out": (
         MoERegressor(SMALL, gate=MLPGate((4,), early_stopping=True, n_iter_no_change=3)),
         X,
@@ -155,8 +185,20 @@ def test_annealed_iterations_begin_on_the_host(cupy, losses, turns):
     model = MoERegressor(SMALL, n_experts=2, device="cuda", solver=EM(temperature=1.5))
     model.set_params(init="kmeans", n_init=1, max_iter=3, random_state=0).fit(X, Y)
     assert turns
-    assert {name for name, _ in losses} == {"experts"}
+    assert {"experts", "logits"} == {name for name, _ in losses}
     assert [one for one in losses if not one[1] <= 1e-9] == []
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+@pytest.mark.parametrize("n_rows", [3, 10, 35])
+def test_long_products(monkeypatch, shape, n_rows):
+    monkeypatch.setattr(_block_passes, "_PIECE", 5)
+    rng = np.random.RandomState(0)
+    left, right = rng.normal(size=(*shape, 4, n_rows)), rng.normal(size=(*shape, n_rows, 2))
+    found = _block_passes.long_product(left, right)
+    assert_allclose(found, left @ right, rtol=1e-12, atol=1e-12)
+    turned = np.moveaxis(np.ascontiguousarray(np.moveaxis(right, -1, -2)), -1, -2)
+    assert_allclose(_block_passes.long_product(left, turned), found, rtol=1e-12)
 
 
 def test_classes_of_linear_experts_are_refused():

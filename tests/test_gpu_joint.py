@@ -7,7 +7,7 @@ from conftest import require
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 
-from skmoe import MoEClassifier, MoERegressor
+from skmoe import MoEClassifier, MoERegressor, _block_passes
 from skmoe._device import Device
 from skmoe._device_joint import DeviceEvaluator
 from skmoe._ops import is_on_device
@@ -49,6 +49,7 @@ def few(request, monkeypatch):
         self.size, self.resident = 128, request.param
 
     monkeypatch.setattr(Device, "plan", plan)
+    monkeypatch.setattr(_block_passes, "_PIECE", 50)
 
 
 @pytest.fixture(autouse=True)

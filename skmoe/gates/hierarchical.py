@@ -13,7 +13,7 @@ from .._design import Design
 from .._ops import get_ops
 from .._penalty import ElasticNet
 from .._precondition import fits_gram, gram_preconditioner
-from ._logits import fit_logits
+from ._logits import descend, fit_logits
 from ._tree import arrange, below, count_leaves, plant
 
 # Warm iterations of one M-step, as of the softmax gate.
@@ -355,15 +355,13 @@ class HierarchicalGate(BaseEstimator):
             precondition = gram_preconditioner(
                 design, weight, curvature, self._net.ridge, n_branches
             )
-            coef[:, node.columns], used = fit_logits(
-                design,
-                targets,
-                coef[:, node.columns],
-                self._net,
-                precondition,
-                max_iter=max_iter,
-                tol=tol,
-            )
+            more = (coef[:, node.columns], self._net, precondition)
+            if hasattr(design, "logit_loss"):  # of rows that lie elsewhere
+                loss = design.logit_loss(resp, weight, self._net, node.branches)
+                found = descend(loss, *more, max_iter=max_iter, tol=tol)
+            else:
+                found = fit_logits(design, targets, *more, max_iter=max_iter, tol=tol)
+            coef[:, node.columns], used = found
             n_iter = max(n_iter, used)
         self._coef, self.n_iter_ = coef, n_iter
         return self
