@@ -234,11 +234,11 @@ class BlockReader:
             return
         if most is None:
             most = max((rows.stop - rows.start for rows in design.slices()), default=0)
-        padding = self.ops.PADDING
-        width = -(-design.shape[1] // padding) * padding
         # Products keep the precision of the data; sums of blocks are in float64.
         self._single = design.X.dtype == np.float32 and not exact
-        dtype = np.float32 if self._single else np.float64
+        dtype = np.dtype(np.float32 if self._single else np.float64)
+        padding = self.ops.PADDING // dtype.itemsize
+        width = -(-design.shape[1] // padding) * padding
         self._buffer = aligned_empty((most, width), dtype)
         self._inverse_scale = 1.0 / design.scale
 
@@ -265,16 +265,14 @@ class BlockReader:
         """Coefficients (D, q) in the form that `forward` takes."""
         if self.design.is_sparse:
             return np.ascontiguousarray(coef * self._factor[:, None])
-        packed = np.zeros((coef.shape[1], self._buffer.shape[1]), dtype=self._buffer.dtype)
-        packed[:, : len(coef)] = coef.T
-        return packed
+        return self.ops.packed(coef, self._buffer.shape[1], self._buffer.dtype)
 
     def forward(self, packed, out):
         """Scores (q, m) of the block."""
         if self.design.is_sparse:
             self.ops.csr_forward(*self._csr, packed, out)
         else:
-            np.matmul(packed, self.block.T, out=out, casting="same_kind")
+            self.ops.row_scores(self.block, packed, out)
 
     def new_gradient(self, n_scores):
         """Zeros that `add_gradient` adds to."""
@@ -287,7 +285,7 @@ class BlockReader:
         if self.design.is_sparse:
             self.ops.csr_backward(*self._csr, values, out)
         else:
-            out += self._cast(values) @ self.block
+            self.ops.add_row_gradient(self.block, self._cast(values), out)
 
     def finish_gradient(self, out):
         """The sum of `add_gradient` as (D, q)."""

@@ -188,11 +188,11 @@ class DeviceReader:
     def __init__(self, design, exact=False):
         self.design, self.device = design, design.device
         self.xp, self.ops = self.device.xp, self.device.ops
-        padding = self.ops.PADDING
-        self.width = -(-design.shape[1] // padding) * padding
         # Products keep the precision of the data; sums of blocks are in float64.
         single = design.X.dtype == np.float32 and not exact
-        self.dtype = np.float32 if single else np.float64
+        self.dtype = np.dtype(np.float32 if single else np.float64)
+        padding = self.ops.PADDING // self.dtype.itemsize
+        self.width = -(-design.shape[1] // padding) * padding
         self._units = [self.device.send(unit) for unit in (design.center, 1.0 / design.scale)]
 
     def read(self, rows):

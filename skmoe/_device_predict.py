@@ -86,7 +86,7 @@ class _Columns:
         self.device = device
         self._units = device.send(center), device.send(1.0 / scale)
         self._columns = None if columns is None else device.xp.asarray(columns)
-        padding = device.ops.PADDING
+        padding = device.ops.PADDING // 8  # numbers of float64
         self.width = -(-(len(center) + 1) // padding) * padding
 
     def block(self, X):

@@ -303,10 +303,19 @@ def shuffled(rows, rng):
     """
     if len(rows) < _MANY_ROWS:
         return rng.permutation(rows)
-    turned = np.roll(rows, rng.randint(len(rows)))
-    whole = len(rows) - len(rows) % _RUN
-    runs = turned[:whole].reshape(-1, _RUN)[rng.permutation(whole // _RUN)]
-    return np.append(runs.ravel(), turned[whole:])
+    first = rng.randint(_RUN)
+    last = len(rows) - (len(rows) - first) % _RUN
+    runs = rows[first:last].reshape(-1, _RUN)
+    order = np.empty_like(rows)
+    np.take(
+        runs,
+        rng.permutation(len(runs)),
+        axis=0,
+        out=order[: runs.size].reshape(runs.shape),
+        mode="clip",
+    )
+    order[runs.size :] = np.append(rows[:first], rows[last:])
+    return order
 
 
 def split_rows(data, fraction, rng):

@@ -1,157 +1,17 @@
-"""Vector instructions that Numba does not write by itself.
+"""Exponentials, logarithms and sums that loops vectorise, which Numba does not write by itself.
 
-Three things are written in LLVM's own language here, as Numba intrinsics: the inner
-tile of a weighted Gram, with its sums held in vector registers, weighted sums of
-short rows, and the reading of a float's bits, which an exponential that vectorises
-needs. All have plain twins (`cpu.weighted_grams`, `continuous._plain_sums`,
-`math.exp`), which take over where compiled code is switched off or, for the tile,
-the processor has no fused multiply-add.
-
-A tile is ``ROWS`` columns of Z against up to three vectors of ``WIDTH`` columns (twice
-as many of float32). With AVX-512 that is 8 x 24 sums in 24 of 32 registers, with AVX2
-4 x 12 in 12 of 16. Sums of float32 are added up in float64 tile by tile.
+The reading of a float's bits, which an exponential that vectorises needs, and weighted sums of
+short rows are Numba intrinsics. All have plain twins (`continuous._plain_sums`, `math.exp`),
+which take over where compiled code is switched off.
 """
 
 import math
 
-import llvmlite.binding
-import numba
-from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._jit import inlined
-
-_FEATURES = llvmlite.binding.get_host_cpu_features()
-WIDTH = 8 if _FEATURES.get("avx512f", False) else 4
-ROWS = WIDTH
-MAX_VECTORS = 3
-# Plain Python takes over when the compiler is switched off.
-COMPILED = not numba.config.DISABLE_JIT
-# Whether the tile pays: it is fused multiply-adds and nothing else.
-HAS_TILE = COMPILED and bool(_FEATURES.get("fma", False) or _FEATURES.get("neon", False))
-
-_DOUBLE = ir.DoubleType()
-_FLOAT = ir.FloatType()
-_INT = ir.IntType(64)
-
-
-def _tile(n_vectors, single=False):
-    """Code of ``out[i + a, j + b] += sum_t r[t] Z[t, i + a] Z[t, j + b]``."""
-    number, size, width = (_FLOAT, 4, 2 * WIDTH) if single else (_DOUBLE, 8, WIDTH)
-    vector, wide = ir.VectorType(number, width), ir.VectorType(_DOUBLE, width)
-
-    def codegen(context, builder, signature, args):
-        Z, stride, r, n_rows, i, j, out, out_stride = args
-        index = ir.Constant(_INT, 0)
-
-        def splat(value):
-            first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, index)
-            mask = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
-            return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), mask)
-
-        def pointer(base, offset, size=size):
-            return builder.add(base, builder.mul(offset, ir.Constant(_INT, size)))
-
-        def load_vector(address):
-            loaded = builder.load(builder.inttoptr(address, vector.as_pointer()))
-            loaded.align = size
-            return loaded
-
-        def load(address):
-            return builder.load(builder.inttoptr(address, number.as_pointer()))
-
-        fma = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(vector, [vector, vector, vector]),
-            f"llvm.fmuladd.v{width}f{8 * size}",
-        )
-        before = builder.block
-        loop = builder.append_basic_block("rows")
-        after = builder.append_basic_block("store")
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        t = builder.phi(_INT)
-        t.add_incoming(ir.Constant(_INT, 0), before)
-        sums = [[builder.phi(vector) for _ in range(n_vectors)] for _ in range(ROWS)]
-        zero = ir.Constant(vector, [0.0] * width)
-        for row in sums:
-            for total in row:
-                total.add_incoming(zero, before)
-        start = builder.mul(t, stride)
-        weight = splat(load(pointer(r, t)))
-        right = [
-            builder.fmul(
-                load_vector(
-                    pointer(Z, builder.add(start, builder.add(j, ir.Constant(_INT, q * width))))
-                ),
-                weight,
-            )
-            for q in range(n_vectors)
-        ]
-        new_sums = []
-        for a in range(ROWS):
-            offset = builder.add(start, builder.add(i, ir.Constant(_INT, a)))
-            left = splat(load(pointer(Z, offset)))
-            new_sums.append(
-                [builder.call(fma, [left, right[q], sums[a][q]]) for q in range(n_vectors)]
-            )
-        following = builder.add(t, ir.Constant(_INT, 1))
-        t.add_incoming(following, loop)
-        for row, new_row in zip(sums, new_sums):
-            for total, new_total in zip(row, new_row):
-                total.add_incoming(new_total, loop)
-        builder.cbranch(builder.icmp_signed("<", following, n_rows), loop, after)
-        builder.position_at_end(after)
-        for a in range(ROWS):
-            line = builder.mul(builder.add(i, ir.Constant(_INT, a)), out_stride)
-            for q in range(n_vectors):
-                offset = builder.add(line, builder.add(j, ir.Constant(_INT, q * width)))
-                address = builder.inttoptr(pointer(out, offset, 8), wide.as_pointer())
-                old = builder.load(address)
-                old.align = 8
-                found = new_sums[a][q]
-                found = builder.fpext(found, wide) if single else found
-                stored = builder.store(builder.fadd(old, found), address)
-                stored.align = 8
-        return context.get_dummy_value()
-
-    return codegen
-
-
-_TILE_SIGNATURE = types.void(*[types.int64] * 8)
-
-
-@intrinsic
-def tile_1(typing, Z, stride, r, n_rows, i, j, out, out_stride):
-    """One vector wide; addresses and element counts as int64."""
-    return _TILE_SIGNATURE, _tile(1)
-
-
-@intrinsic
-def tile_2(typing, Z, stride, r, n_rows, i, j, out, out_stride):
-    """Two vectors wide."""
-    return _TILE_SIGNATURE, _tile(2)
-
-
-@intrinsic
-def tile_3(typing, Z, stride, r, n_rows, i, j, out, out_stride):
-    """Three vectors wide."""
-    return _TILE_SIGNATURE, _tile(3)
-
-
-@intrinsic
-def single_tile_1(typing, Z, stride, r, n_rows, i, j, out, out_stride):
-    """Return nothing; one vector of float32 wide."""
-    return _TILE_SIGNATURE, _tile(1, single=True)
-
-
-@intrinsic
-def single_tile_2(typing, Z, stride, r, n_rows, i, j, out, out_stride):
-    """Return nothing; two vectors of float32 wide."""
-    return _TILE_SIGNATURE, _tile(2, single=True)
-
+from ._lanes import COMPILED, DOUBLE, INT, Lanes, number
 
 # Numbers in a row of `weighted_rows`, and rows that it takes at once.
 ROW, AT_ONCE = 8, 4
@@ -163,37 +23,19 @@ def weighted_rows(typing, Z, r, n_rows, out):
 
     def codegen(context, builder, signature, args):
         Z, r, n_rows, out = args
-        vector, index = ir.VectorType(_DOUBLE, ROW), ir.Constant(_INT, 0)
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), ROW), [0] * ROW)
-        fma = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{ROW}f64"
-        )
-        before = builder.block
-        loop, after = (builder.append_basic_block(name) for name in ("rows", "store"))
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        t = builder.phi(_INT)
-        t.add_incoming(index, before)
-        sums = [builder.phi(vector) for _ in range(AT_ONCE)]
-        found = []
-        for u, total in enumerate(sums):
-            total.add_incoming(ir.Constant(vector, [0.0] * ROW), before)
-            place = builder.mul(builder.add(t, ir.Constant(_INT, u)), ir.Constant(_INT, 8))
-            weight = builder.load(builder.inttoptr(builder.add(r, place), _DOUBLE.as_pointer()))
-            first = builder.insert_element(ir.Constant(vector, ir.Undefined), weight, index)
-            weight = builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), mask)
-            address = builder.add(Z, builder.mul(place, ir.Constant(_INT, ROW)))
-            row = builder.load(builder.inttoptr(address, vector.as_pointer()))
-            row.align = 8
-            found.append(builder.call(fma, [weight, row, total]))
-            total.add_incoming(found[u], loop)
-        following = builder.add(t, ir.Constant(_INT, AT_ONCE))
-        t.add_incoming(following, loop)
-        builder.cbranch(builder.icmp_signed("<", following, n_rows), loop, after)
-        builder.position_at_end(after)
+        lanes = Lanes(builder, width=ROW)
+
+        def step(t, *sums):
+            found = []
+            for u, total in enumerate(sums):
+                own = builder.add(t, number(u))
+                row = lanes.load(lanes.at(Z, builder.mul(own, number(ROW))))
+                found.append(lanes.fma(lanes.splat(lanes.at(r, own)), row, total))
+            return found
+
+        found = lanes.loop(n_rows, step, [lanes.zero] * AT_ONCE, stride=AT_ONCE)
         total = builder.fadd(builder.fadd(found[0], found[1]), builder.fadd(found[2], found[3]))
-        stored = builder.store(total, builder.inttoptr(out, vector.as_pointer()))
-        stored.align = 8
+        lanes.store(total, out)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 4), codegen
@@ -204,7 +46,7 @@ def float_bits(typing, value):
     """The bits of a float64 as int64."""
 
     def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], _INT)
+        return builder.bitcast(args[0], INT)
 
     return types.int64(types.float64), codegen
 
@@ -214,7 +56,7 @@ def bits_float(typing, value):
     """The float64 with the bits of an int64."""
 
     def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], _DOUBLE)
+        return builder.bitcast(args[0], DOUBLE)
 
     return types.float64(types.int64), codegen
 

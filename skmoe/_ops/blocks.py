@@ -9,54 +9,12 @@ import math
 import numpy as np
 
 from ._jit import kernel
-from ._vector import (
-    HAS_TILE,
-    ROWS,
-    WIDTH,
-    floored_exp,
-    single_tile_1,
-    single_tile_2,
-    tile_1,
-    tile_2,
-    tile_3,
-    vector_log,
-)
+from ._lanes import HAS_TILE
+from ._tiles import ROWS, gram_tile_1, gram_tile_2, gram_tile_3
+from ._vector import floored_exp, vector_log
+from .rows import PADDING, TILE_BYTES
 
-# Blocks are padded with zeros to a multiple of this many columns.
-PADDING = 2 * WIDTH
 LOG_2PI = math.log(2.0 * math.pi)
-# Numbers of Z that a tile sweeps over at a time: they stay in the first-level cache.
-_TILE_NUMBERS = 5376
-
-
-@kernel
-def standardise(X, center, inverse_scale, out):
-    """Write ``(X - center) / scale``, a column of ones and zeros as padding.
-
-    X (m, d), center and inverse_scale (d,), out (m, at least d + 1). NaN becomes 0.
-    """
-    n_rows, n_columns = X.shape
-    for i in range(n_rows):
-        for j in range(n_columns):
-            value = (X[i, j] - center[j]) * inverse_scale[j]
-            out[i, j] = value if value == value else 0.0
-        out[i, n_columns] = 1.0
-        for j in range(n_columns + 1, out.shape[1]):
-            out[i, j] = 0.0
-
-
-@kernel
-def standardise_rows(X, rows, center, inverse_scale, out):
-    """Write `standardise` of the rows of X whose numbers are given."""
-    n_columns = X.shape[1]
-    for i in range(rows.shape[0]):
-        row = X[rows[i]]
-        for j in range(n_columns):
-            value = (row[j] - center[j]) * inverse_scale[j]
-            out[i, j] = value if value == value else 0.0
-        out[i, n_columns] = 1.0
-        for j in range(n_columns + 1, out.shape[1]):
-            out[i, j] = 0.0
 
 
 @kernel
@@ -71,18 +29,21 @@ def row_maximum(scores, work):
 
 
 @kernel
-def _count_load(gate, top, weight, seen, load):
-    """Add each row's weight to its most probable expert; ties go to the first."""
+def _count_load(gate, weight, top, first, load):
+    """Write the largest logit of each row and which expert's it is, the first one's of equals.
+
+    Adds each row's weight to the load (K,) of that expert.
+    """
     n_experts, n_rows = gate.shape
     for i in range(n_rows):
-        seen[i] = 0.0
-    for k in range(n_experts):
-        share = 0.0
+        top[i] = gate[0, i]
+        first[i] = 0.0
+    for k in range(1, n_experts):
         for i in range(n_rows):
-            hit = 1.0 - seen[i] if gate[k, i] == top[i] else 0.0
-            seen[i] += hit
-            share += hit * weight[i]
-        load[k] += share
+            first[i] = k if gate[k, i] > top[i] else first[i]
+            top[i] = max(top[i], gate[k, i])
+    for i in range(n_rows):
+        load[int(first[i])] += weight[i]
 
 
 @kernel
@@ -99,9 +60,8 @@ def mix(gate, joint, weight, given, work, load, spread):
     """
     n_experts, n_rows = gate.shape
     top_gate, top_joint, sum_gate, sum_joint = work[0], work[1], work[2], work[3]
-    row_maximum(gate, top_gate)
+    _count_load(gate, weight, top_gate, sum_gate, load)
     row_maximum(joint, top_joint)
-    _count_load(gate, top_gate, weight, sum_gate, load)
     for i in range(n_rows):
         sum_gate[i] = 0.0
         sum_joint[i] = 0.0
@@ -304,52 +264,27 @@ def categorical_block(codes, weight, given, gate, scores, joint, sums):
 @kernel
 def _tiled_grams(Z, weights, skip, out):
     n_rows, width = Z.shape
-    chunk = max(16, _TILE_NUMBERS // width)
-    Z_address, weight_address = Z.ctypes.data, weights.ctypes.data
+    size, lanes = Z.itemsize, PADDING // Z.itemsize
+    chunk = max(16, TILE_BYTES // (size * width))
     for start in range(0, n_rows, chunk):
         n = min(chunk, n_rows - start)
-        rows = Z_address + 8 * start * width
+        rows = Z.ctypes.data + size * start * width
         for k in range(weights.shape[0]):
             if k == skip:
                 continue
-            r = weight_address + 8 * (k * n_rows + start)
+            r = weights.ctypes.data + size * (k * n_rows + start)
             gram = out.ctypes.data + 8 * k * width * width
             for i in range(0, width, ROWS):
-                j = i
+                j = i - i % lanes
                 while j < width:
-                    left = (width - j) // WIDTH
+                    left = (width - j) // lanes
                     if left >= 3:
-                        tile_3(rows, width, r, n, i, j, gram, width)
-                        j += 3 * WIDTH
+                        gram_tile_3(Z, rows, width, r, n, i, j, gram, width)
                     elif left == 2:
-                        tile_2(rows, width, r, n, i, j, gram, width)
-                        j += 2 * WIDTH
+                        gram_tile_2(Z, rows, width, r, n, i, j, gram, width)
                     else:
-                        tile_1(rows, width, r, n, i, j, gram, width)
-                        j += WIDTH
-
-
-@kernel
-def _tiled_single_grams(Z, weights, skip, out):
-    n_rows, width = Z.shape
-    chunk = max(16, 2 * _TILE_NUMBERS // width)
-    for start in range(0, n_rows, chunk):
-        n = min(chunk, n_rows - start)
-        rows = Z.ctypes.data + 4 * start * width
-        for k in range(weights.shape[0]):
-            if k == skip:
-                continue
-            r = weights.ctypes.data + 4 * (k * n_rows + start)
-            gram = out.ctypes.data + 8 * k * width * width
-            for i in range(0, width, ROWS):
-                j = i - i % (2 * WIDTH)
-                while j < width:
-                    if width - j >= 4 * WIDTH:
-                        single_tile_2(rows, width, r, n, i, j, gram, width)
-                        j += 4 * WIDTH
-                    else:
-                        single_tile_1(rows, width, r, n, i, j, gram, width)
-                        j += 2 * WIDTH
+                        gram_tile_1(Z, rows, width, r, n, i, j, gram, width)
+                    j += 3 * lanes
 
 
 def stacked_grams(Z, weights, skip, out):
@@ -369,15 +304,14 @@ def tiled_grams(Z, weights, skip, out):
     Parameters
     ----------
     Z : (m, width), C order, float64 or float32
-        Width a multiple of `PADDING`.
+        Width in bytes a multiple of `PADDING`.
     weights : (K, m), C order, of the same type
     skip : int
         Expert that is left out; -1 for none.
     out : (K, width, width), C order, float64, added to
     """
     if HAS_TILE:
-        tiled = _tiled_grams if Z.dtype == np.float64 else _tiled_single_grams
-        tiled(Z, weights, skip, out)
+        _tiled_grams(Z, weights, skip, out)
     else:
         stacked_grams(Z, weights, skip, out)
 

@@ -10,15 +10,12 @@ import numpy as np
 from ._jit import kernel
 from .adam import adam, lazy_adam
 from .blocks import (  # the rest of this device's operations
-    PADDING,
     categorical_block,
     csr_backward,
     csr_forward,
     gaussian_block,
     mix,
     soft_target_block,
-    standardise,
-    standardise_rows,
     tiled_grams,
 )
 from .continuous import (
@@ -44,6 +41,7 @@ from .prediction import (
     routed_linear,
     top_one,
 )
+from .rows import PADDING, add_row_gradient, packed, row_scores, standardise, standardise_rows
 from .small import solve_blocks, split_sums
 from .tweedie import tweedie_series
 
@@ -58,6 +56,7 @@ __all__ = [
     "TRUNCATED",
     "WIDE",
     "adam",
+    "add_row_gradient",
     "categorical_block",
     "categorical_information",
     "categorical_log_lik",
@@ -82,8 +81,10 @@ __all__ = [
     "mean_block",
     "mix",
     "noisy_gaussian_block",
+    "packed",
     "pair_products",
     "routed_linear",
+    "row_scores",
     "soft_target_block",
     "solve_blocks",
     "split_sums",

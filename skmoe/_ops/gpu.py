@@ -37,8 +37,8 @@ __all__ = [
     "weighted_grams",
 ]
 
-# Blocks are padded with zeros to a multiple of this many columns: 64 bytes.
-PADDING = 8
+# Rows of blocks are padded with zeros to a multiple of this many bytes.
+PADDING = 64
 LOG_2PI = math.log(2.0 * math.pi)
 # Threads of a block, and most threads of a launch: each takes several rows of large blocks.
 _THREADS, _MOST_THREADS = 128, 2**16
