@@ -93,7 +93,8 @@ class Design:
     def same_columns(self, other):
         """Whether both views are of the same rows and columns, scaled alike."""
         same_rows = self.X is other.X and self.rows is other.rows
-        return same_rows and np.array_equal(self.scale, other.scale)
+        same_scale = self.scale is other.scale or np.array_equal(self.scale, other.scale)
+        return same_rows and same_scale
 
     def slices(self, extra=0):
         """Slices of rows in fixed order.
@@ -106,7 +107,7 @@ class Design:
         n_rows, width = self.shape
         size = _MAX_BLOCK
         if not self.is_sparse:
-            size = int(np.clip(_BLOCK_NUMBERS // (width + extra), _MIN_BLOCK, _MAX_BLOCK))
+            size = min(max(_BLOCK_NUMBERS // (width + extra), _MIN_BLOCK), _MAX_BLOCK)
         return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
     def block(self, rows):

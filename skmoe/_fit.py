@@ -145,12 +145,12 @@ class Parts:
 
     def with_flat(self, values):
         """Copies with other parameters, in the order of `flat`."""
-        ends = np.cumsum([self.gate.flat().size, self.experts.flat().size])
-        gate, experts, likelihood = np.split(values, ends)
+        first = self.gate.flat().size
+        second = first + self.experts.flat().size
         return Parts(
-            self.gate.with_flat(gate),
-            self.experts.with_flat(experts),
-            self.likelihood.with_flat(likelihood),
+            self.gate.with_flat(values[:first]),
+            self.experts.with_flat(values[first:second]),
+            self.likelihood.with_flat(values[second:]),
         )
 
 

@@ -214,7 +214,7 @@ class Sweeper:
     def _groups(self, n_experts, n_scores, n_grams):
         slices = self.data.X.slices(2 * n_experts + n_scores)
         numbers = n_grams * self.data.X.shape[1] ** 2
-        n_groups = int(np.clip(_GROUP_NUMBERS // numbers, 1, self.max_groups))
+        n_groups = min(max(_GROUP_NUMBERS // numbers, 1), self.max_groups)
         size = -(-len(slices) // n_groups)
         return [slices[start : start + size] for start in range(0, len(slices), size)]
 

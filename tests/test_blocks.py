@@ -9,6 +9,7 @@ from problems import classification, regression, responsibilities, sparsened, we
 
 from skmoe._design import BlockReader, Design
 from skmoe._ops import blocks, get_ops
+from skmoe._ops import rows as row_ops
 
 ops = get_ops()
 NOTHING = np.empty((0, 0))
@@ -36,6 +37,53 @@ def test_standardise_writes_ones_padding_and_zero_for_nan(dtype):
     rtol = 1e-12 if dtype == np.float64 else 1e-4
     assert_allclose(out[:, :4], naive.columns(X, center, scale), rtol=rtol, atol=rtol)
     assert_array_equal(out[:, 4:], 0.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n_columns", [1, 7, 8, 50])
+@pytest.mark.parametrize("layout", ["C", "F"])
+def test_standardise_rows_takes_any_rows_of_any_layout(dtype, n_columns, layout):
+    rng = np.random.RandomState(0)
+    X = np.array(rng.normal(size=(40, n_columns)) + 1e3, dtype=dtype, order=layout)
+    X[3, 0], X[39, -1], X[5, 0] = np.nan, np.nan, np.inf
+    rows, lanes = rng.permutation(40), ops.PADDING // X.itemsize
+    center, scale = rng.normal(size=n_columns) + 1e3, rng.uniform(0.5, 2.0, size=n_columns)
+    width = -(-(n_columns + 1) // lanes) * lanes
+    found, plain = (np.full((40, width), np.nan, dtype=dtype) for _ in range(2))
+    ops.standardise_rows(X, rows, center, 1.0 / scale, found)
+    row_ops.plain_standardise(X[rows], center, 1.0 / scale, plain)
+    assert_array_equal(found, plain)
+    expected = naive.columns(X.astype(float)[rows], center, scale)
+    rtol = 1e-12 if dtype == np.float64 else 1e-6
+    assert_allclose(found[:, : n_columns + 1], expected, rtol=rtol, atol=rtol)
+    assert_array_equal(found[:, n_columns + 1 :], 0.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n_rows", [0, 1, 7, 8, 16, 37])
+@pytest.mark.parametrize("n_scores", [1, 3, 8, 9, 16, 17, 40])
+def test_tiles_of_scores_and_gradients_equal_plain_products(dtype, n_rows, n_scores):
+    rng = np.random.RandomState(0)
+    lanes = ops.PADDING // np.dtype(dtype).itemsize
+    for vectors in (1, 3, 4):
+        Z = rng.normal(size=(n_rows, vectors * lanes)).astype(dtype)
+        coef = rng.normal(size=(vectors * lanes - 1, n_scores))
+        scores = np.full((n_scores, n_rows), np.nan)
+        ops.row_scores(Z, ops.packed(coef, Z.shape[1], dtype), scores)
+        atol = 1e-12 if dtype == np.float64 else 1e-4
+        assert_allclose(scores, (Z[:, :-1].astype(float) @ coef).T, atol=atol)
+        values = rng.normal(size=(n_scores, n_rows)).astype(dtype)
+        gradient = np.ones((n_scores, Z.shape[1]))
+        ops.add_row_gradient(Z, values, gradient)
+        assert_allclose(gradient - 1.0, values.astype(float) @ Z, atol=10 * atol)
+
+
+def test_products_of_wide_rows_equal_plain_products():
+    rng = np.random.RandomState(0)
+    Z, coef = rng.normal(size=(20, 4112)), rng.normal(size=(4112, 3))
+    scores = np.empty((3, 20))
+    ops.row_scores(Z, ops.packed(coef, 4112, np.float64), scores)
+    assert_allclose(scores, (Z @ coef).T, atol=1e-10)
 
 
 @pytest.mark.parametrize("case", ["dense", "csr", "single"])
