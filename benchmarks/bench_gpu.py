@@ -10,15 +10,21 @@ that of the arithmetic of the Gram matrices at the rate of a large matrix produc
 import argparse
 import os
 import time
+import warnings
 from dataclasses import replace
 
 import common
 import numpy as np
 import problems
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from skmoe import MoERegressor
 from skmoe._sweep import Sweeper
+from skmoe.experts import MLPExpert
+from skmoe.gates import MLPGate
+from skmoe.solvers import Minibatch
 
 
 def find_cupy():
@@ -105,17 +111,29 @@ def measure(cupy, X, y, n_experts):
     }
 
 
-def fits(X, y, n_experts):
+KINDS = {
+    "linear": MoERegressor(),
+    "networks": MoERegressor(MLPExpert((16,)), gate=MLPGate((32,)), max_iter=100),
+    "minibatch": MoERegressor(solver=Minibatch(random_state=0)),
+    "minibatch of networks": MoERegressor(MLPExpert((16,)), solver=Minibatch(random_state=0)),
+}
+
+
+def fits(kind, X, y, n_experts):
     """Seconds and results of a whole fit with and without the device."""
     found = {}
     for device in ("cpu", "cuda"):
-        model = MoERegressor(n_experts=n_experts, device=device, init="kmeans", n_init=1, n_jobs=-1)
+        model = clone(KINDS[kind]).set_params(n_experts=n_experts, device=device, n_jobs=-1)
+        model.set_params(init="kmeans", n_init=1, random_state=0)
         began = time.perf_counter()
-        model.set_params(random_state=0).fit(X, y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(X, y)
         found[device] = time.perf_counter() - began, model
     cpu, gpu = found["cpu"][1], found["cuda"][1]
     some = X[:10_000]
     return {
+        "kind": kind,
         "rows": len(X),
         "fit CPU": found["cpu"][0],
         "fit GPU": found["cuda"][0],
@@ -141,7 +159,8 @@ def main():
     kinds = (np.float64, np.float32)
     rows = [measure(cupy, problem.X.astype(kind), problem.y, options.experts) for kind in kinds]
     common.save("gpu_passes", rows)
-    common.save("gpu_fits", [fits(problem.X, problem.y, options.experts)])
+    rows = [fits(kind, problem.X, problem.y, options.experts) for kind in KINDS]
+    common.save("gpu_fits", rows)
 
 
 if __name__ == "__main__":
