@@ -20,6 +20,8 @@ from ._whole import WholeEvaluator
 
 # Rows of a block at most and at least, and the share of free memory that may be used.
 _MOST_ROWS, _LEAST_ROWS, _SHARE = 2**18, 2**12, 0.8
+# Bytes that are sent at a time.
+_PIECE = 2**26
 
 
 class Device:
@@ -58,7 +60,7 @@ class Device:
         MemoryError
             Where there is not even room for a small block.
         """
-        free = int(_SHARE * self.xp.cuda.Device().mem_info[0])
+        free = int(_SHARE * self._free())
         n_rows, n_bytes = len(arrays[0]), sum(array.nbytes for array in arrays)
         by_row = 8 * row_numbers
         stacked = 2 * 8 * self.ops._STACKED_NUMBERS  # what Grams take beside the rows
@@ -74,6 +76,13 @@ class Device:
             )
         self.size = int(np.clip(fitting, 1, _MOST_ROWS))
 
+    def _free(self):
+        """Bytes that may be allocated: free ones, and those that CuPy's pool keeps for reuse."""
+        pool = self.xp.get_default_memory_pool()
+        free = self.xp.cuda.Device().mem_info[0] + pool.free_bytes()
+        limit = pool.get_limit()
+        return free if limit == 0 else min(free, limit - pool.used_bytes())
+
     def slices(self, n_rows):
         """Slices of rows in fixed order."""
         return [slice(i, min(i + self.size, n_rows)) for i in range(0, n_rows, self.size)]
@@ -82,13 +91,29 @@ class Device:
         """Some rows of a host array, on the device."""
         if not self.resident:
             return self.send(array[rows])
-        if id(array) not in self._held:
-            self._held[id(array)] = array, self.send(array)  # the host array keeps its id
-        return self._held[id(array)][1][rows]
+        return self.once("rows", array, array)[rows]
+
+    def once(self, name, source, array):
+        """An array on the device; sent the first time that it is asked for what it comes from."""
+        key = name, id(source)
+        if key not in self._held:
+            self._held[key] = source, self.send(array)  # the source keeps its id
+        return self._held[key][1]
 
     def send(self, array):
-        """A host array on the device, in C order."""
-        return self.xp.asarray(np.ascontiguousarray(array))
+        """A host array on the device, in C order.
+
+        Large ones are sent in pieces: CuPy copies what it sends to page-locked memory, which it
+        keeps.
+        """
+        n_pieces = -(-array.nbytes // _PIECE)
+        if n_pieces <= 1:
+            return self.xp.asarray(np.ascontiguousarray(array))
+        out, size = self.xp.empty(array.shape, dtype=array.dtype), -(-len(array) // n_pieces)
+        for start in range(0, len(array), size):
+            piece = np.ascontiguousarray(array[start : start + size])
+            out[start : start + size] = self.xp.asarray(piece)
+        return out
 
     def moved(self, part):
         """A copy of a part whose arrays, and lists of arrays, are on the device."""

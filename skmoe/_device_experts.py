@@ -187,12 +187,14 @@ class ForeignData(DeviceData):
         weight : CuPy array of shape (n,)
         shares : callable
             ``shares(k)``: (n,).
+        once : callable
+            As of `Device`.
         """
         if not self.rows_there or not self.device.resident:
             return None
         every = slice(None)
         X, weight = self.device.rows(self.X, every), self.device.rows(self.weight, every)
-        return X, weight, lambda k: self.shares.of_expert(resp, k)
+        return X, weight, lambda k: self.shares.of_expert(resp, k), self.device.once
 
 
 def beside_experts(data, device, n_experts, templates):
@@ -216,8 +218,9 @@ def beside_experts(data, device, n_experts, templates):
     if given:
         sources[id(data.X)] = data.X
     n_scores = data.n_classes or data.y.shape[1]
-    # What is there beside the rows: shares, and predictions.
-    more = np.broadcast_to(0.0, (len(data.y), n_experts * (n_scores + 1)))
+    # What is there beside the rows: shares, predictions, and the rows that an expert is shown.
+    width = n_experts * (n_scores + 1) + (data.X.shape[1] if given else 0)
+    more = np.broadcast_to(0.0, (len(data.y), width))
     numbers = data.gate_X.shape[1] + 8 + n_experts * (4 * n_scores + 6) + 4
     device.plan([*sources.values(), data.y, data.weight, more], numbers)
     shares = Shares(device, data.weight)

@@ -7,6 +7,7 @@ the CUDA source itself, compiled as C++ and run thread by thread.
 
 import contextlib
 import ctypes
+import functools
 import re
 import shutil
 import subprocess
@@ -25,16 +26,17 @@ SHIM = """
 struct place { unsigned x; };
 static place blockIdx, threadIdx, blockDim, gridDim;
 """
+DTYPES = {"double": np.float64, "float": np.float32, "index": np.int64, "int": np.int32}
 SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)\s*\{')
 
 # What of NumPy has the same meaning in CuPy and is used here; the names are checked against
 # CuPy itself where it is installed.
 FUNCTIONS = """
-    abs absolute add all any append arange bitwise_and broadcast_to clip concatenate divide empty
-    empty_like equal exp expm1 flatnonzero full_like greater greater_equal isfinite less
-    less_equal log log1p logaddexp logical_not matmul maximum minimum multiply nan_to_num
-    negative ones ones_like power reshape split sqrt square stack subtract sum take_along_axis
-    tanh tile transpose where zeros zeros_like
+    abs absolute add all any append arange bitwise_and broadcast_to clip concatenate cosh
+    divide empty empty_like equal exp expm1 flatnonzero full_like greater greater_equal
+    isfinite less less_equal log log1p logaddexp logical_not matmul maximum minimum multiply
+    nan_to_num negative ones ones_like power reshape sinh split sqrt square stack subtract sum
+    take_along_axis tanh tile transpose where zeros zeros_like
 """.split()
 
 
@@ -48,6 +50,7 @@ class ndarray(NDArrayOperatorsMixin):
     dtype = property(lambda self: self.held.dtype)
     ndim = property(lambda self: self.held.ndim)
     size = property(lambda self: self.held.size)
+    flags = property(lambda self: self.held.flags)
     nbytes = property(lambda self: self.held.nbytes)
     T = property(lambda self: ndarray(self.held.T))
     __cuda_array_interface__ = property(lambda self: {})
@@ -87,6 +90,8 @@ class ndarray(NDArrayOperatorsMixin):
     def __array_function__(self, function, kinds, arguments, more):
         if function.__name__ not in FUNCTIONS:
             return NotImplemented
+        if function is np.where:
+            return where(*arguments)
         return lifted(function)(*arguments, **more)
 
     def get(self):
@@ -136,6 +141,11 @@ def lifted(function):
     return call
 
 
+def where(condition, *values):
+    """As NumPy's, for conditions that are arrays on the device; CuPy takes no others."""
+    return lifted(np.where)(condition.astype(bool), *values)
+
+
 class RawModule:
     """Kernels compiled as C++."""
 
@@ -143,15 +153,38 @@ class RawModule:
 
     def __init__(self, code, options):
         assert options == ("--std=c++14",)
-        assert code is not None
+        self.parameters = {
+            name: [" ".join(one.split()) for one in parameters.split(",")]
+            for name, parameters in SIGNATURE.findall(as_cpp(code))
+        }
 
     def get_function(self, name):
         launch = getattr(self.library, f"launch_{name}")
 
         def call(grid, block, arguments):
+            parameters = self.parameters[name]
+            assert len(parameters) == len(arguments), name
+            for place, (parameter, value) in enumerate(zip(parameters, arguments)):
+                if not self._is_unused(arguments, place):
+                    self._check(parameter, value)
             launch(grid[0], block[0], *map(self._argument, arguments))
 
         return call
+
+    @staticmethod
+    def _is_unused(arguments, place):
+        """Whether a pointer is followed by a flag that says that nothing is read from it."""
+        following = arguments[place + 1] if place + 1 < len(arguments) else None
+        flag = isinstance(following, np.int32) and following == 0
+        return flag and isinstance(arguments[place], ndarray)
+
+    @staticmethod
+    def _check(parameter, value):
+        """Types are those of the source; CuPy passes bits on without a look at them."""
+        kind = next(word for word in parameter.split() if word != "const")
+        found = value.dtype if isinstance(value, ndarray) else np.dtype(type(value))
+        assert isinstance(value, ndarray) == ("*" in parameter), parameter
+        assert found == DTYPES[kind], (parameter, found)
 
     @staticmethod
     def _argument(value):
@@ -162,6 +195,7 @@ class RawModule:
         return kinds[type(value)](value.item())
 
 
+@functools.cache
 def as_cpp(source):
     """The CUDA source with a loop over threads for each kernel."""
     name = re.search(r"#define STANDARDISE\(name, real\)(.*?)\n    \}\n", source, re.DOTALL)
@@ -209,7 +243,10 @@ def make_module(library):
     module = types.ModuleType("cupy")
     for name in FUNCTIONS:
         setattr(module, name, lifted(getattr(np, name)))
+    module.where = where
     module.ndarray = ndarray
+    none = types.SimpleNamespace(free_bytes=int, get_limit=int, used_bytes=int)
+    module.get_default_memory_pool = lambda: none
     module.int32, module.float64 = np.int32, np.float64
     module.asarray = lambda value, dtype=None: ndarray(
         np.array(value.held if isinstance(value, ndarray) else value, dtype=dtype)
@@ -221,7 +258,7 @@ def make_module(library):
     module.RawModule = type("RawModule", (RawModule,), {"library": library})
     module.cuda = types.SimpleNamespace(Device=_Device, is_available=lambda: True)
     special = types.ModuleType("cupyx.scipy.special")
-    for name in ("gammaln", "digamma", "polygamma", "expit", "logit", "log_ndtr"):
+    for name in ("gammaln", "digamma", "zeta", "expit", "logit", "log_ndtr"):
         setattr(special, name, lifted(getattr(scipy.special, name)))
     return module, special
 

@@ -399,6 +399,37 @@ def test_rows_that_do_not_fit_are_sent_in_blocks(cupy, monkeypatch):
         on_device(data, Device(), 3)
 
 
+def test_large_arrays_are_sent_in_pieces(cupy, monkeypatch):
+    monkeypatch.setattr(skmoe._device, "_PIECE", 1000)
+    sent, plain = [], cupy.asarray
+    monkeypatch.setattr(cupy, "asarray", lambda array: sent.append(array.nbytes) or plain(array))
+    for array in (X, np.asfortranarray(X), Y, X[:3], X.astype(np.float32)):
+        sent.clear()
+        found = Device().send(array)
+        assert found.flags.c_contiguous
+        assert found.dtype == array.dtype
+        assert_array_equal(found.get(), array)
+        assert max(sent) <= 1000 + X.itemsize * X.shape[1]
+        assert (len(sent) == 1) == (array.nbytes <= 1000)
+
+
+def test_memory_that_the_pool_keeps_counts_as_free(cupy, monkeypatch):
+    pool = cupy.get_default_memory_pool()
+    monkeypatch.setattr(fake_cupy._Device, "free", 10_000)
+    assert Device()._free() == 10_000
+    monkeypatch.setattr(pool, "free_bytes", lambda: 5_000)
+    assert Device()._free() == 15_000
+    monkeypatch.setattr(pool, "get_limit", lambda: 12_000)
+    monkeypatch.setattr(pool, "used_bytes", lambda: 4_000)
+    assert Device()._free() == 8_000
+
+
+def test_kernels_take_arrays_in_c_order_only(cupy):
+    logits = cupy.asarray(np.zeros((4, 3)))
+    with pytest.raises(ValueError, match=r"log_softmax_rows.*\(3, 4\) is not in C order"):
+        get_ops("cuda").log_softmax(logits.T, cupy.empty((3, 4)))
+
+
 def make_data():
     from skmoe._fit import FitData
 

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 X, Y = make_moe_regression(n_samples=300, n_experts=2, random_state=0)
 LABELS = np.digitize(Y, np.quantile(Y, [0.4, 0.7]))
 COUNTS = np.round(np.exp(np.clip(Y / Y.std(), -2, 2)))
+SHARES = np.column_stack([Y > np.median(Y), np.full(len(Y), 3)])
 WEIGHT = np.random.RandomState(1).uniform(0.5, 2.0, size=len(Y))
 TREE = DecisionTreeRegressor(max_depth=3, random_state=0)
 # Trees jump where weights round differently; this one is smooth in them.
@@ -148,20 +149,34 @@ def test_turns_beside_a_device_are_those_of_the_cpu(cupy, name, resident, monkey
 
 def test_an_iteration_sends_predictions_and_brings_responsibilities(cupy, monkeypatch):
     """Beside them only what has the size of parameters moves, once rows lie on the device."""
-    moved, plain_send, plain_bring = [], Device.send, cupy.asnumpy
+    moved = moves(cupy, monkeypatch, MoERegressor(TREE), Y)
+    assert moved == [[("up", (len(Y), 2, 1)), ("down", (len(Y), 2))]] * 2
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "binomial"])
+def test_experts_on_the_device_send_nothing(cupy, lines, likelihood, monkeypatch):
+    """Responsibilities come down for the host's record, and nothing goes up."""
+    target = Y if likelihood == "gaussian" else SHARES
+    moved = moves(cupy, monkeypatch, MoERegressor(lines, likelihood=likelihood), target)
+    assert moved == [[("down", (len(Y), 2))]] * 2
+
+
+def moves(cupy, monkeypatch, model, target):
+    """What goes up and comes down in the second and third iteration of a fit."""
+    moved, plain_send, plain_bring = [], cupy.asarray, cupy.asnumpy
     many = 100  # numbers, more than parameters have here
 
-    def send(self, array):
-        if array.size >= many:
+    def send(array, dtype=None):
+        if isinstance(array, np.ndarray) and array.size >= many:
             moved.append(("up", array.shape))
-        return plain_send(self, array)
+        return plain_send(array, dtype)
 
     def bring(array):
         if array.size >= many:
             moved.append(("down", array.shape))
         return plain_bring(array)
 
-    monkeypatch.setattr(Device, "send", send)
+    monkeypatch.setattr(cupy, "asarray", send)
     monkeypatch.setattr(cupy, "asnumpy", bring)
     turns, plain = [], DeviceTurns.__call__
 
@@ -170,12 +185,10 @@ def test_an_iteration_sends_predictions_and_brings_responsibilities(cupy, monkey
         return plain(self, *arguments)
 
     monkeypatch.setattr(DeviceTurns, "__call__", marked)
-    model = MoERegressor(TREE, n_experts=2, cross_fit=None, device="cuda", random_state=0)
-    model.set_params(max_iter=4, tol=0.0).fit(X, Y)
+    model.set_params(n_experts=2, cross_fit=None, device="cuda", random_state=0)
+    model.set_params(max_iter=4, tol=0.0).fit(X, target)
     assert len(turns) == 4
-    n_rows = len(Y)
-    for start, end in pairwise(turns[1:]):
-        assert moved[start:end] == [("up", (n_rows, 2, 1)), ("down", (n_rows, 2))]
+    return [moved[start:end] for start, end in pairwise(turns[1:])]
 
 
 # -- experts that take arrays on the device ------------------------------------------------------
@@ -185,8 +198,7 @@ def test_an_iteration_sends_predictions_and_brings_responsibilities(cupy, monkey
 @pytest.mark.parametrize("likelihood", ["gaussian", "poisson", "binomial"])
 def test_experts_may_be_fitted_on_the_device(cupy, lines, cross_fit, likelihood, monkeypatch):
     small(monkeypatch, True)
-    shares = np.column_stack([Y > np.median(Y), np.full(len(Y), 3)])
-    targets = {"gaussian": Y, "poisson": COUNTS, "binomial": shares}
+    targets = {"gaussian": Y, "poisson": COUNTS, "binomial": SHARES}
     checked, target = [], targets[likelihood]
     model = MoERegressor(lines, n_experts=2, likelihood=likelihood, cross_fit=cross_fit)
     model.set_params(random_state=0, max_iter=4, n_init=1)

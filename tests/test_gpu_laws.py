@@ -15,7 +15,12 @@ from skmoe._ops._cuda import SOURCE
 from skmoe._sweep import Sweeper
 from skmoe.datasets import make_moe_regression
 from skmoe.experts import MLPExpert
-from skmoe.likelihoods import GaussianWithNoise, TruncatedGaussian, TruncatedLogNormal
+from skmoe.likelihoods import (
+    GaussianWithNoise,
+    StudentT,
+    TruncatedGaussian,
+    TruncatedLogNormal,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -49,6 +54,7 @@ LAWS = {
     "truncated gaussian": (TruncatedGaussian(-3.0, 4.0), np.clip(Y, -2.5, 3.5)),
     "bounded below": (TruncatedGaussian(0.0), SIZES),
     "truncated lognormal": (TruncatedLogNormal(0.05, 9.0), SIZES),
+    "tails": (StudentT("estimate"), Y),
     "tweedie": ("tweedie", CLAIMS),
     "noise": ("gaussian_with_noise", outliers()),
     "noise of outputs": (GaussianWithNoise(shared=True), np.column_stack([outliers(), Y**2])),

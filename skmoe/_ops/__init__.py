@@ -53,4 +53,4 @@ def is_on_device(array):
 
 def on_host(values):
     """An array on the host; what is no array on a GPU as it is."""
-    return values.get() if is_on_device(values) else values
+    return get_ops("cuda").cp.asnumpy(values) if is_on_device(values) else values

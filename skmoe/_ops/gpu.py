@@ -57,6 +57,10 @@ def _launch(name, n_items, arguments):
     """Start a kernel with a thread for each item, up to a number of threads."""
     if n_items == 0:
         return
+    for argument in arguments:
+        # A kernel gets a bare pointer, and would read another layout as if it were this one.
+        if isinstance(argument, cp.ndarray) and not argument.flags.c_contiguous:
+            raise ValueError(f"{name}: an array of shape {argument.shape} is not in C order")
     n_blocks = _n_threads(n_items) // _THREADS
     _module().get_function(name)((n_blocks,), (_THREADS,), arguments)
 

@@ -69,10 +69,13 @@ class DeviceTraining:
     weight : CuPy array of shape (n,)
     shares : callable
         ``shares(k)``, the weight of rows (n,) for expert k.
+    once : callable
+        As of `Device`: sends row numbers of folds, which stay the same.
     """
 
-    def __init__(self, X, target, weight, shares):
+    def __init__(self, X, target, weight, shares, once):
         self.X, self.target, self.weight, self.shares = X, target, weight, shares
+        self.once = once
         self.xp = get_ops("cuda").cp
 
     def work(self, job, output, keep):
@@ -83,26 +86,27 @@ class DeviceTraining:
         return (fitted if keep else None), pred
 
     def _fit(self, job):
-        weight, plain = self._rows(self.shares(job.expert), job.train), self.weight
-        plain = self._rows(plain, job.train)
+        weight = self._rows(self.shares(job.expert), job.train)
+        plain = self._rows(self.weight, job.train)
         kept = self.xp.flatnonzero(weight > NEGLIGIBLE_ROW * weight.max())
         few = len(kept) < 2 or float(weight.sum()) < NEGLIGIBLE_EXPERT * float(plain.sum())
         if few and job.last is not None:
             return job.last
         if few:
             weight, kept = plain, self.xp.asarray(job.others)
-        rows = job.train if len(kept) == len(job.train) else self.xp.asarray(job.train)[kept]
-        X, target = self._rows(self.X, rows), self._rows(self.target, rows)
+        X, target = (self._rows(array, job.train) for array in (self.X, self.target))
+        if len(kept) < len(weight):
+            X, target, weight = X[kept], target[kept], weight[kept]
         with blame(job.slot.who, "fit"):
             estimator = job.slot.fresh()
             if routed_key(estimator, job.slot.weight_key) is None:
                 raise TypeError("metadata routing brings it no sample_weight")
-            estimator.fit(X, target, **{KEY: weight[kept]})
+            estimator.fit(X, target, **{KEY: weight})
         return OnDevice(estimator)
 
     def _rows(self, array, rows):
         """Some rows, without a copy of all of them; ascending and different."""
-        return array if len(rows) == len(array) else array[self.xp.asarray(rows)]
+        return array if len(rows) == len(array) else array[self.once("rows", rows, rows)]
 
     def _predicted(self, who, fitted, X, output):
         with blame(who, "predict"):

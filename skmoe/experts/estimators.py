@@ -395,17 +395,16 @@ class EstimatorExperts:
         rows = data.expert_rows(resp) if hasattr(data, "expert_rows") else None
         if rows is None or self.classes is not None or not any(map(fits_on_device, self._slots)):
             return None
-        X, weight, shares = rows
-        xp = numpy_of(X)
-        factor = training.weight / data.weight
-        if (factor == 1.0).all():
-            return DeviceTraining(X, xp.asarray(training.target), weight, shares)
-        factor = xp.asarray(factor)
+        X, weight, shares, once = rows
+        target = once("target", data.y, training.target)
+        if training.weight is data.weight:
+            return DeviceTraining(X, target, weight, shares, once)
+        factor = once("factor", data.y, training.weight / data.weight)
 
         def weighted(k):
             return factor * shares(k)
 
-        return DeviceTraining(X, xp.asarray(training.target), factor * weight, weighted)
+        return DeviceTraining(X, target, factor * weight, weighted, once)
 
     def _output(self):
         if self.classes is None:

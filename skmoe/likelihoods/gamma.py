@@ -44,9 +44,9 @@ class Gamma(Positive):
     def derivatives(self, y, eta, theta):
         """Do as `LinkedLikelihood` says."""
         shape, ratio = np.exp(-theta[0]), y[0] * np.exp(-eta[0])
-        special = special_of(shape)
+        special = special_of(shape)  # zeta(2, x) is the trigamma function
         slope = np.log(ratio) - theta[0] + 1.0 - ratio - special.digamma(shape)
-        bent = np.square(shape) * special.polygamma(1, shape) - shape
+        bent = np.square(shape) * special.zeta(2.0, shape) - shape
         return [shape * (ratio - 1.0)], [shape], [-shape * slope], [bent]
 
     def variance(self, eta, theta):
