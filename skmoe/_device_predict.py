@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import is_classifier
 
-from ._device import Device
+from ._device_memory import Device
 from ._ops import is_on_device
 
 _ANSWERS = ("gate_proba", "predict", "predict_experts", "predict_proba", "route")

@@ -5,9 +5,10 @@ import functools
 import scipy.sparse as sp
 from sklearn.base import is_classifier
 
-from ._device import Device, on_device
+from ._device import on_device
 from ._device_descent import networks_on_device
 from ._device_experts import beside_experts
+from ._device_memory import Device
 from ._device_predict import device_answer
 from ._ops import get_ops, is_on_device, on_host
 from .solvers import EM, Gradient, Minibatch

@@ -15,7 +15,8 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 import skmoe
 from skmoe import MoEClassifier, MoERegressor
 from skmoe._design import Design
-from skmoe._device import Device, DeviceDesign, DeviceSweeper, on_device
+from skmoe._device import DeviceDesign, DeviceSweeper, on_device
+from skmoe._device_memory import Device
 from skmoe._ops import cpu, get_ops, is_on_device, ops_of, special_of
 from skmoe._ops._cuda import SOURCE
 from skmoe._sweep import Sweeper
@@ -384,7 +385,7 @@ def test_rows_that_do_not_fit_are_sent_in_blocks(cupy, monkeypatch):
     device = Device()
     ops = get_ops("cuda")
     monkeypatch.setattr(ops, "_STACKED_NUMBERS", 2**10)
-    monkeypatch.setattr(skmoe._device, "_LEAST_ROWS", 16)
+    monkeypatch.setattr(skmoe._device_memory, "_LEAST_ROWS", 16)
     monkeypatch.setattr(fake_cupy._Device, "free", 70_000)
     placed = on_device(data, device, 3)
     assert placed.device.resident
@@ -400,7 +401,7 @@ def test_rows_that_do_not_fit_are_sent_in_blocks(cupy, monkeypatch):
 
 
 def test_large_arrays_are_sent_in_pieces(cupy, monkeypatch):
-    monkeypatch.setattr(skmoe._device, "_PIECE", 1000)
+    monkeypatch.setattr(skmoe._device_memory, "_PIECE", 1000)
     sent, plain = [], cupy.asarray
     monkeypatch.setattr(cupy, "asarray", lambda array: sent.append(array.nbytes) or plain(array))
     for array in (X, np.asfortranarray(X), Y, X[:3], X.astype(np.float32)):

@@ -9,9 +9,9 @@ from sklearn.base import clone
 from test_gpu_joint import DEEP, LABELS, SMALL, TREE, WEIGHT, X, Y
 
 from skmoe import MoEClassifier, MoERegressor, _block_passes
-from skmoe._device import Device
 from skmoe._device_descent import ExpertLoss, NetworkData
 from skmoe._device_experts import DeviceTurns, GateDesign
+from skmoe._device_memory import Device
 from skmoe._ops._cuda import SOURCE
 from skmoe.experts import LinearExpert, _descent
 from skmoe.gates import GaussianGate, MLPGate, mlp

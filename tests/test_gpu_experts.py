@@ -1,5 +1,6 @@
 """Experts with the interface of scikit-learn beside a GPU, on a stand-in for CuPy."""
 
+import pickle
 from itertools import pairwise
 
 import fake_cupy
@@ -14,8 +15,8 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe._device import Device
 from skmoe._device_experts import DeviceTurns, Shares
+from skmoe._device_memory import Device
 from skmoe._em import HostTurns
 from skmoe._ops import is_on_device, on_host
 from skmoe._ops._cuda import SOURCE
@@ -96,6 +97,9 @@ FITS = {
 }
 
 
+IN_BLOCKS = ["smooth", "single", "full gate", "student", "classes"]
+
+
 def small(monkeypatch, resident):
     """Blocks of few rows, which stay on the device or do not."""
 
@@ -126,8 +130,10 @@ def both_turns(monkeypatch, checked):
     monkeypatch.setattr(DeviceTurns, "__call__", compared)
 
 
-@pytest.mark.parametrize("name", FITS)
-@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize(
+    ("name", "resident"),
+    [(name, True) for name in FITS] + [(name, False) for name in IN_BLOCKS],
+)
 def test_turns_beside_a_device_are_those_of_the_cpu(cupy, name, resident, monkeypatch):
     model, rows, target = FITS[name]
     n_experts = None if isinstance(model.experts, list) else 2
@@ -219,12 +225,12 @@ def test_experts_of_both_kinds_go_together(cupy, lines, monkeypatch):
     small(monkeypatch, True)
     experts = [("smooth", SMOOTH), ("line", lines), ("other", clone(lines))]
     start = np.random.RandomState(0).dirichlet(np.ones(3), size=len(Y))
-    model = MoERegressor(experts, random_state=0, max_iter=4, n_init=1, init=start)
+    model = MoERegressor(experts, random_state=0, max_iter=4, n_init=1, init=start, cross_fit=None)
     here = clone(model).fit(X, Y)
     WeightedLine.seen = ()
     checked = []
     both_turns(monkeypatch, checked)
-    there = clone(model).set_params(device="cuda", n_jobs=2).fit(X, Y)
+    there = clone(model).set_params(device="cuda", n_jobs=2).fit(X, Y)  # two are not for jobs
     assert set(WeightedLine.seen) == {(True, True, True)}
     assert checked
     assert_allclose(there.predict_experts(X), here.predict_experts(X), atol=1e-6)
@@ -244,6 +250,20 @@ def test_an_expert_without_rows_keeps_its_last_fit(cupy, lines, monkeypatch):
     here = clone(model).fit(X, Y)
     there = clone(model).set_params(device="cuda").fit(X, Y)
     assert_allclose(there.predict_experts(X), here.predict_experts(X), atol=1e-8)
+
+
+def test_a_fit_goes_on_from_the_last_one(cupy, lines, monkeypatch):
+    small(monkeypatch, True)
+    start = np.random.RandomState(0).dirichlet(np.ones(2), size=len(Y))
+    model = MoERegressor(lines, n_experts=2, init=start, n_init=1, max_iter=3, warm_start=True)
+    model.set_params(likelihood="poisson", random_state=0)
+    here, there = clone(model), clone(model).set_params(device="cuda")
+    for _ in range(2):
+        for one in (here, there):
+            one.fit(X, COUNTS, exposure=WEIGHT)
+        assert_allclose(there.history_["objective"], here.history_["objective"], rtol=1e-8)
+    again = pickle.loads(pickle.dumps(there))
+    assert_array_equal(again.predict(X), there.predict(X))
 
 
 class Broken(WeightedLine):

@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 
 from skmoe import MoEClassifier, MoERegressor, _block_passes
-from skmoe._device import Device
 from skmoe._device_joint import DeviceEvaluator
+from skmoe._device_memory import Device
 from skmoe._ops import is_on_device
 from skmoe._ops._cuda import SOURCE
 from skmoe._whole import WholeEvaluator

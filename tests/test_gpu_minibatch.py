@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from skmoe import MoEClassifier, MoERegressor, _checkpoint, _starts
-from skmoe._device import Device
+from skmoe._device_memory import Device
 from skmoe._device_steps import DeviceSteps
 from skmoe._ops import is_on_device
 from skmoe._ops._cuda import SOURCE

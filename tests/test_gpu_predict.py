@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor, _device_predict
-from skmoe._device import Device
+from skmoe._device_memory import Device
 from skmoe._ops import is_on_device
 from skmoe._ops._cuda import SOURCE
 from skmoe.datasets import make_moe_regression

@@ -53,6 +53,7 @@ LAYERS = {
     "_device_descent": 2,
     "_device_experts": 2,
     "_device_joint": 2,
+    "_device_memory": 2,
     "_device_predict": 3,
     "_device_steps": 2,
     "_em": 2,
