@@ -5,6 +5,7 @@ import numpy as np
 from ._cells import by_output, e_step, log_lik_of, seen
 from ._fit import Parts
 from ._monitor import Monitor
+from ._ops import numpy_of, ops_of
 
 # Iterations that estimate the noise of trained experts, and the rise per row that ends them.
 _NOISE_ITER, _NOISE_RISE = 50, 1e-6
@@ -49,6 +50,38 @@ class SquaredLoss:
         by_log_gate = by_pred * pred
         value = -0.5 * np.sum(np.square(error[:, 0]) / self._variance, axis=1)
         return value, by_log_gate if log_gate.ndim == 3 else by_log_gate.sum(axis=2), by_pred
+
+    def n_sums(self, n_outputs):
+        """Number of sums by expert that `blend_block` adds to."""
+        return n_outputs + 3
+
+    def blend_block(self, y, weight, gate, scores, joint, sums):
+        """`blend` of a block on a device; arguments as of ``e_block``, in the same layout.
+
+        On return ``gate`` and ``scores`` are the derivatives by logits and predictions,
+        times the weights of rows, and ``joint`` is ``weight * gate_proba``.
+        """
+        n_experts, n_rows = gate.shape
+        joint[:] = gate
+        load, spread = np.zeros_like(gate, shape=(2, n_experts))
+        work, nothing = np.empty_like(gate, shape=(4, n_rows)), numpy_of(gate).empty((0, 0))
+        ops_of(gate).mix(gate, joint, weight, nothing, work, load, spread)
+        pred, proba = scores.reshape(n_experts, -1, n_rows), joint / weight
+        error = y.T - (proba[:, None] * pred).sum(axis=0)
+        slope = error / self._variance[:, None]
+        value = -0.5 * (weight * error * slope).sum()
+        by_pred = joint[:, None] * slope
+        by_log_gate = (by_pred * pred).sum(axis=1)
+        gate[:] = by_log_gate - by_log_gate.sum(axis=0) * proba
+        pred[:] = by_pred
+        sums[:, -3] += spread
+        sums[:, -2] += joint.sum(axis=1)
+        sums[:, -1] += load
+        return value, 0.0
+
+    def pred_gradient(self, residual):
+        """What `blend` gives is the gradient by predictions already."""
+        return residual
 
     def pred_curvature(self, sums):
         """Sum over rows of the rough curvature by the prediction: (K, m)."""

@@ -153,12 +153,15 @@ class JointPass:
         found = self.gate.forward(), self.experts.forward()
         gate, scores = map(xp.ascontiguousarray, found)
         self._begin(len(gate), len(scores) // len(gate))
-        joint = xp.empty_like(gate)
-        given = xp.empty((0, 0)) if resp is None else self.device.send(resp)
+        joint, law = xp.empty_like(gate), parts.likelihood
         target, weight = rows.of(self.data.y), rows.of(self.data.weight)
+        arrays = gate, scores, joint, self.by_expert
         more = [xp.empty_like(scores)] if self.curved else []
-        arrays = target, weight, given, gate, scores, joint, self.by_expert
-        value, missed = parts.likelihood.e_block(*arrays, *more)
+        if hasattr(law, "blend_block"):
+            value, missed = law.blend_block(target, weight, *arrays)
+        else:
+            given = xp.empty((0, 0)) if resp is None else self.device.send(resp)
+            value, missed = law.e_block(target, weight, given, *arrays, *more)
         self.totals[0] += value
         self.totals[1] += missed
         return gate, scores, joint, (more[0] if more else None)

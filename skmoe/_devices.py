@@ -74,9 +74,8 @@ def _refused(estimator, X, plan, gate, likelihood, solver):
     if isinstance(solver, Minibatch) and not getattr(likelihood, "steps_on_device", True):
         return f"likelihood={type(likelihood).__name__} and solver={solver!r}"
     plain = type(solver)()
-    for name in ("e_step", "objective"):
-        if getattr(solver, name, None) != getattr(plain, name, None):
-            return f"{name}={getattr(solver, name)!r}"
+    if getattr(solver, "e_step", None) != getattr(plain, "e_step", None):
+        return f"e_step={solver.e_step!r}"
     for name, default in (
         ("routing", None),
         ("load_balance", None),

@@ -24,7 +24,7 @@ from skmoe.datasets import make_moe_regression
 from skmoe.experts import AdditiveExpert, FactorExpert, LinearExpert
 from skmoe.gates import GaussianGate, SoftmaxGate
 from skmoe.likelihoods import StudentT
-from skmoe.solvers import EM, Gradient, Minibatch
+from skmoe.solvers import EM
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -455,9 +455,7 @@ class HostLaw(StudentT):
         ({"gate": DecisionTreeClassifier()}, "gate=DecisionTreeClassifier"),
         ({"likelihood": HostLaw()}, "likelihood=HostLaw"),
         ({"likelihood": [HostLaw(), "laplace"]}, "likelihood=Mixed"),
-        ({"solver": Minibatch(objective="prediction")}, "objective='prediction'"),
         ({"solver": EM(e_step="hard")}, "e_step='hard'"),
-        ({"solver": Gradient(objective="prediction")}, "objective='prediction'"),
         ({"routing": "token", "top_k": 1}, "routing='token'"),
         ({"missing_outputs": "mask"}, "missing_outputs='mask'"),
     ],

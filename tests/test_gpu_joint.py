@@ -27,6 +27,7 @@ WEIGHT = np.random.RandomState(1).uniform(0.5, 2.0, size=len(Y))
 SMALL, DEEP = MLPExpert((5,), activation="tanh"), MLPExpert((5, 4), activation="logistic")
 TREE = HierarchicalGate(((2, 2), 1))
 GRADIENT = Gradient(warm_up=1)
+TOGETHER = Gradient(objective="prediction")
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,9 @@ FITS = {
     "all of classes": (MoEClassifier(DEEP, gate=MLPGate((6,))), X, LABELS),
     "tree": (MoERegressor(solver=GRADIENT, gate=TREE), X, Y),
     "tree of networks": (MoERegressor(SMALL, gate=TREE), X, Y),
+    "blend": (MoERegressor(solver=TOGETHER), X, np.column_stack([Y, X[:, 0] ** 2])),
+    "blend of networks": (MoERegressor(SMALL, gate=MLPGate((6,)), solver=TOGETHER), X, Y),
+    "blend of a tree": (MoERegressor(SMALL, gate=TREE, solver=TOGETHER), X, Y),
     "noise": (MoERegressor(SMALL, gate=TREE, likelihood="gaussian_with_noise"), X, Y),
     "tree of classes": (MoEClassifier(SMALL, gate=TREE), X, LABELS),
     "constrained": (MoERegressor(LinearExpert(5.0, l1_ratio=0.5), gate=MLPGate((4,))), X, Y),

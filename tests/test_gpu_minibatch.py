@@ -97,6 +97,12 @@ FITS = {
     "dropout": (regressor(solver=solver(expert_dropout=0.4)), X, Y),
     "stopped": (regressor(solver=solver(early_stopping=True, n_iter_no_change=2)), X, Y),
     "stopped network": (regressor(SMALL, solver=solver(early_stopping=True)), X, Y),
+    "blend": (regressor(solver=solver(objective="prediction")), X, Y),
+    "blend of networks": (
+        regressor(SMALL, solver=solver(objective="prediction", early_stopping=True)),
+        X,
+        np.column_stack([Y, X[:, 0] ** 2]),
+    ),
     "shared noise": (regressor(likelihood=Gaussian(shared=True)), X, Y),
     "student": (regressor(likelihood="student_t"), X, Y),
     "two predictors": (regressor(likelihood="heteroscedastic_gaussian"), X, Y),
