@@ -143,6 +143,13 @@ LAWS = {
 ONLY_LINEAR = ("censored_gaussian", "censored_lognormal", "list")
 
 
+# Experts whose paths are those of others of the list: all of their pairs are slow tests.
+SLOW = ("strong ridge", "neighbours")
+BY_EXPERTS = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in EXPERTS
+]
+
+
 def make(task, experts, **settings):
     """The estimator and its target."""
     own, y = TASKS[task]
@@ -267,7 +274,7 @@ class Check:
 
 @pytest.mark.parametrize("X", INPUTS)
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("experts", EXPERTS)
+@pytest.mark.parametrize("experts", BY_EXPERTS)
 def test_combination(experts, task, X):
     rows, check = INPUTS[X], Check(experts, task, X)
     for name, gate in GATES.items():
@@ -286,7 +293,7 @@ def test_combination(experts, task, X):
 
 @pytest.mark.parametrize("X", INPUTS)
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("experts", EXPERTS)
+@pytest.mark.parametrize("experts", BY_EXPERTS)
 def test_combination_with_a_foreign_gate(experts, task, X):
     rows, check = INPUTS[X], Check(experts, task, X)
     for name, gate in FOREIGN_GATES.items():
@@ -302,7 +309,7 @@ def test_combination_with_a_foreign_gate(experts, task, X):
 
 
 @pytest.mark.parametrize("routing", ["token", "expert"])
-@pytest.mark.parametrize("experts", EXPERTS)
+@pytest.mark.parametrize("experts", BY_EXPERTS)
 @pytest.mark.parametrize("task", TASKS)
 def test_routed_training(task, experts, routing):
     check = Check(task, experts, routing)
@@ -321,7 +328,7 @@ def test_routed_training(task, experts, routing):
 
 @pytest.mark.parametrize("X", ["dense", "csr"])
 @pytest.mark.parametrize("task", ["gaussian outputs", "categorical"])
-@pytest.mark.parametrize("experts", EXPERTS)
+@pytest.mark.parametrize("experts", BY_EXPERTS)
 def test_combination_with_other_solvers(experts, task, X):
     rows, check = INPUTS[X], Check(experts, task, X)
     for name in ("softmax", "gaussian"):

@@ -81,9 +81,17 @@ def expected_failures(estimator):
     return dict.fromkeys(EQUIVALENCE, FOLDS if trees else ROUNDING)
 
 
+# Of those that share their code with another one of the list, the checks are slow tests.
+SLOW = {1, 3, 8, 9, 10, 14, 15, 18, 19, 22, 23, 25, 27}
+
+
+def marks(number):
+    return [pytest.mark.slow] if number in SLOW else []
+
+
 # parametrize_with_checks hands pytest an iterator in scikit-learn 1.6, which pytest resents.
 CHECKS = [
-    pytest.param(estimator, check, id=f"{number}-{check.func.__name__}")
+    pytest.param(estimator, check, id=f"{number}-{check.func.__name__}", marks=marks(number))
     for number, model in enumerate(MODELS)
     for estimator, check in estimator_checks_generator(model)
 ]
