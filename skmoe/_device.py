@@ -51,8 +51,17 @@ class DeviceDesign(Design):
         return found.reshape(len(found), experts.n_experts, -1)
 
     def reach(self):
-        """As of rows on the host."""
-        return self._host.reach()
+        """How far rows (n,) are from the centre in their furthest column; on the host."""
+        if not self.is_scaled:
+            return self._host.reach()
+        if self._reach is None:
+            xp, reader, found = self.device.xp, self.reader(), []
+            for rows in self.device.slices(self.shape[0]):
+                reader.read(rows)
+                columns = xp.abs(reader.block[:, : self.shape[1] - 1])
+                found.append(xp.asnumpy(columns.max(axis=1)))
+            self._reach = np.concatenate(found).astype(np.float64)
+        return self._reach
 
     def dot(self, coef):
         """``[X, 1] @ coef`` in standardised columns: (D, q) -> (n, q)."""

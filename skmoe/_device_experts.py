@@ -5,12 +5,12 @@ and the E-step are passes over rows that are there already. Experts that take ar
 are given the rows, targets and weights that lie there, and their predictions stay.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ._block_passes import pass_of
-from ._device import DeviceData, DeviceDesign, DeviceReader
+from ._device import DeviceData, DeviceDesign, DeviceReader, on_device
 from ._em import Turn
 from ._fit import left_to_experts, objective_value
 from ._gate_step import improve_gate
@@ -21,16 +21,17 @@ from .experts._on_device import takes_device_arrays
 class Shares:
     """``weight * resp`` on a device, as blocks (K, m), of responsibilities (n, K) on the host.
 
-    The last two are kept where all rows are: what the gate is fitted to, and experts.
+    The last ones are kept where all rows are: what the gate is fitted to, and experts.
 
     Parameters
     ----------
     device : Device
     weight : ndarray of shape (n,)
+    n_kept : int, default=2
     """
 
-    def __init__(self, device, weight):
-        self.device, self.weight = device, weight
+    def __init__(self, device, weight, n_kept=2):
+        self.device, self.weight, self.n_kept = device, weight, n_kept
         self._kept = []
 
     @property
@@ -49,7 +50,7 @@ class Shares:
     def keep(self, resp, blocks):
         """Remember blocks, where there is room for them."""
         if self.device.resident:
-            self._kept = [*self._kept[-1:], (resp, blocks)]
+            self._kept = [*self._kept, (resp, blocks)][-self.n_kept :]
         return blocks
 
     def of_expert(self, resp, k):
@@ -152,6 +153,19 @@ class GateDesign(DeviceDesign):
             sent = self.device.send(weights[rows].T)
             total += self.device.xp.matmul(sent, self.device.xp.square(reader.block))
         return reader.finish_gradient(total)
+
+
+def linear_on_device(data, device, n_experts, n_hidden=0):
+    """The same fit of linear experts with its rows, and first fits of the gate, on a device.
+
+    Arguments and result as of `on_device`.
+    """
+    # Kept for every row: what the gate is fitted to.
+    there = on_device(data, device, n_experts, n_hidden, n_experts)
+    gate_X = GateDesign(data.gate_X, device, Shares(device, data.weight, n_kept=1))
+    views = {name: getattr(there, name) for name in ("X", "start_X")}
+    moved = {name: gate_X for name, view in views.items() if view is there.gate_X}
+    return replace(there, gate_X=gate_X, **moved)
 
 
 @dataclass(frozen=True)

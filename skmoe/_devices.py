@@ -5,9 +5,8 @@ import functools
 import scipy.sparse as sp
 from sklearn.base import is_classifier
 
-from ._device import on_device
 from ._device_descent import networks_on_device
-from ._device_experts import beside_experts
+from ._device_experts import beside_experts, linear_on_device
 from ._device_memory import Device
 from ._device_predict import device_answer
 from ._ops import get_ops, is_on_device, on_host
@@ -96,7 +95,7 @@ def placed(data, device, n_experts, plan, gate):
     n_hidden = n_experts * sum(getattr(plan.linear, "hidden_layer_sizes", ()))
     n_hidden += sum(getattr(gate, "hidden_layer_sizes", ()))
     networks = any(hasattr(part, "block_pass") for part in (plan.linear.collection(1), gate))
-    there = networks_on_device if networks else on_device
+    there = networks_on_device if networks else linear_on_device
     return there(data, device, n_experts, n_hidden)
 
 

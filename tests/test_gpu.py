@@ -16,13 +16,14 @@ import skmoe
 from skmoe import MoEClassifier, MoERegressor
 from skmoe._design import Design
 from skmoe._device import DeviceDesign, DeviceSweeper, on_device
+from skmoe._device_experts import GateDesign
 from skmoe._device_memory import Device
 from skmoe._ops import cpu, get_ops, is_on_device, ops_of, special_of
 from skmoe._ops._cuda import SOURCE
 from skmoe._sweep import Sweeper
 from skmoe.datasets import make_moe_regression
 from skmoe.experts import AdditiveExpert, FactorExpert, LinearExpert
-from skmoe.gates import GaussianGate, SoftmaxGate
+from skmoe.gates import GaussianGate, SoftmaxGate, softmax
 from skmoe.likelihoods import StudentT
 from skmoe.solvers import EM
 
@@ -305,6 +306,18 @@ def test_fits_are_those_of_the_cpu(cupy, name, resident, monkeypatch):
         assert not any(map(is_on_device, vars(part).values()))
 
 
+def test_first_fits_of_a_softmax_gate_are_on_the_device(cupy, monkeypatch):
+    fitted, plain = [], GateDesign.logit_loss
+    monkeypatch.setattr(
+        GateDesign, "logit_loss", lambda self, *rest: fitted.append(1) or plain(self, *rest)
+    )
+    monkeypatch.setattr(softmax, "fit_logits", None)  # not to be called
+    for model in (MoERegressor(solver="em"), MoERegressor(gate_features=[0, 1])):
+        fitted.clear()
+        model.set_params(n_experts=2, device="cuda", init="kmeans", max_iter=3).fit(X, Y)
+        assert fitted
+
+
 def laws():
     """Targets for laws that take arrays on a device, by name."""
     shifted = np.abs(Y / Y.std()) + 0.1
@@ -346,6 +359,11 @@ def test_products_of_a_device_are_those_of_the_host(cupy):
     assert_allclose(there.transposed_dot(values), plain.transposed_dot(values), atol=1e-10)
     assert_allclose(there.grams(values), plain.grams(values), atol=1e-10)
     assert_allclose(there.total_gram(WEIGHT), plain.total_gram(WEIGHT), atol=1e-10)
+    assert_array_equal(there.reach(), plain.reach())
+    single = Design.standardised(X.astype(np.float32), WEIGHT)
+    assert_array_equal(DeviceDesign(single, device).reach(), single.reach())
+    centred = Design.standardised(X, WEIGHT, scaled=False)
+    assert_array_equal(DeviceDesign(centred, device).reach(), np.zeros(len(X)))
 
 
 # -- where arrays lie -----------------------------------------------------------------------------
