@@ -1,4 +1,4 @@
-"""A pass and a fit on a GPU beside the CPU, and what share of the roofline a pass reaches.
+"""Passes, fits and predictions on a GPU beside the CPU, and how near passes are to the roofline.
 
     python benchmarks/bench_gpu.py --rows 2000000
 
@@ -18,6 +18,7 @@ import numpy as np
 import problems
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.tree import DecisionTreeRegressor
 from threadpoolctl import threadpool_limits
 
 from skmoe import MoERegressor
@@ -117,6 +118,7 @@ KINDS = {
     "networks": MoERegressor(MLPExpert((16,)), gate=MLPGate((32,)), max_iter=100),
     "minibatch": MoERegressor(solver=Minibatch(random_state=0)),
     "minibatch of networks": MoERegressor(MLPExpert((16,)), solver=Minibatch(random_state=0)),
+    "trees": MoERegressor(DecisionTreeRegressor(max_depth=8), cross_fit=None, max_iter=20),
 }
 
 
@@ -145,6 +147,27 @@ def fits(kind, X, y, n_experts):
     }
 
 
+def predictions(cupy, X, y, n_experts, top_k):
+    """Seconds of a prediction by linear experts: on the CPU, and of rows on both sides."""
+
+    def wait():
+        cupy.cuda.Device().synchronize()
+
+    model = MoERegressor(n_experts=n_experts, init="kmeans", n_init=1, random_state=0)
+    model.fit(X[:20_000], y[:20_000]).set_params(top_k=top_k)
+    there, plain = cupy.asarray(X), model.predict(X)
+    found = {
+        "rows": len(X),
+        "top_k": top_k,
+        "CPU": seconds_of(lambda: model.predict(X), lambda: None, 3),
+        "GPU, rows there": seconds_of(lambda: model.predict(there), wait),
+    }
+    difference = np.abs(cupy.asnumpy(model.predict(there)) - plain).max()
+    model.set_params(device="cuda")
+    found["GPU, rows sent"] = seconds_of(lambda: model.predict(X), wait)
+    return {**found, "difference": float(difference)}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=200_000)
@@ -162,6 +185,8 @@ def main():
     common.save("gpu_passes", rows)
     rows = [fits(kind, problem.X, problem.y, options.experts) for kind in KINDS]
     common.save("gpu_fits", rows)
+    data = problem.X, problem.y, options.experts
+    common.save("gpu_predictions", [predictions(cupy, *data, top_k) for top_k in (None, 2, 1)])
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from ._device_memory import Device
-from ._ops import is_on_device
+from ._ops import is_on_device, numpy_of
 
+# Rows that are looked at for NaN and infinity at a time.
+_ROWS = 2**16
 _ANSWERS = ("gate_proba", "predict", "predict_experts", "predict_proba", "route")
 
 
@@ -34,9 +36,15 @@ def device_answer(estimator, name, X, others, named):
     if not (_can_answer(estimator, name) and _takes(estimator, X)):
         return None
     device = _find_device(X)
-    if device is None or not bool(device.xp.isfinite(device.xp.asarray(X)).all()):
+    if device is None or not _is_finite(X):
         return None
     return getattr(_Answers(estimator, device), name)(X)
+
+
+def _is_finite(X):
+    """Whether all numbers are finite, where they are and some rows at a time."""
+    xp, starts = numpy_of(X), range(0, len(X), _ROWS)
+    return all(bool(xp.isfinite(X[start : start + _ROWS]).all()) for start in starts)
 
 
 def _find_device(X):

@@ -183,8 +183,27 @@ def test_experts_of_other_kinds_are_asked_on_the_host(cupy, asked):
     assert not asked
 
 
+def test_rows_of_the_host_are_sent_once_and_in_blocks(cupy, fitted, monkeypatch):
+    in_blocks(monkeypatch)
+    model, sent, plain = fitted("gaussian").set_params(device="cuda"), [], cupy.asarray
+
+    def noted(array, dtype=None):
+        if isinstance(array, np.ndarray) and array.ndim == 2 and len(array) > 8:
+            sent.append(array.shape)
+        return plain(array, dtype)
+
+    monkeypatch.setattr(cupy, "asarray", noted)
+    model.predict(X)
+    assert [shape for shape in sent if shape[1] == X.shape[1]] == [
+        (128, X.shape[1]),
+        (128, X.shape[1]),
+        (44, X.shape[1]),
+    ]
+
+
 @pytest.mark.parametrize("where", ["nan", "columns", "dimensions", "nothing"])
-def test_what_is_wrong_with_rows_is_told_as_by_the_host(cupy, fitted, where):
+def test_what_is_wrong_with_rows_is_told_as_by_the_host(cupy, fitted, where, monkeypatch):
+    monkeypatch.setattr(_device_predict, "_ROWS", 2)
     rows = X.copy()
     rows[3, 1] = np.nan
     wrong = {"nan": rows, "columns": X[:, :2], "dimensions": X[0], "nothing": X[:0]}[where]
