@@ -253,7 +253,7 @@ class BaseMoE(
         check_groups(solver, given, door.weight)
         data = replace(self._fit_data(door, gating, plan, likelihood), balance=penalty)
         most = plan.n_experts if plan.growth is None else self.max_experts
-        data = placed(data, device, most, plan, gate)
+        data = placed(data, device, most, plan, gate, solver)
         training = solver if record is None else record.recording(solver)
         form, last, grown = self._form(data, plan, gate, likelihood), None, None
         if check_resumed(self, solver, form):

@@ -1,4 +1,4 @@
-"""EM of networks on a device: descents of experts and gates on given responsibilities.
+"""EM on a device where M-steps are descents of experts and gates: of networks, of classes.
 
 The loops are those of the host; a loss is one pass over rows that are there already.
 """
@@ -16,14 +16,14 @@ from .experts.linear import LinearStatistics
 
 @dataclass(frozen=True)
 class NetworkData(ForeignData):
-    """What never changes during a fit with networks or trees of gates on a device."""
+    """What never changes during a fit on a device where M-steps are descents."""
 
     def expert_loss(self, experts, resp, dispersion):
         """Minus the weighted log-likelihood of experts, penalised; None: the host's.
 
         Parameters
         ----------
-        experts : DescentExperts
+        experts : DescentExperts or MultinomialExperts
         resp : ndarray of shape (n, K)
         dispersion : ndarray of shape (K, m) or None
             Noise variances.
@@ -33,8 +33,9 @@ class NetworkData(ForeignData):
         callable or None
             ``loss(flat) -> (value, gradient)``, by row of weight one.
         """
-        whole = isinstance(self.X, DeviceDesign) and hasattr(experts, "block_pass")
-        return ExpertLoss(self, experts, resp, dispersion) if whole else None
+        whole = isinstance(self.X, DeviceDesign)
+        known = hasattr(experts, "block_pass") or self.n_classes is not None
+        return ExpertLoss(self, experts, resp, dispersion) if whole and known else None
 
     def linear_sums(self, experts, resp):
         """Statistics of an M-step of linear experts; None: the host's.
@@ -113,7 +114,7 @@ class ExpertLoss:
                 part, slope = self._block(device.rows(data.y, rows), share, forward.forward())
                 value += part
                 forward.backward(slope)
-        gradient = device.xp.asnumpy(forward.finish()) - experts.penalty_gradient()
+        gradient = device.xp.asnumpy(forward.finish()) - experts.penalty_gradient().ravel()
         return (float(value) + experts.penalty()) / total, -gradient / total
 
     def _block(self, y, share, scores):

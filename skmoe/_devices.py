@@ -3,7 +3,6 @@
 import functools
 
 import scipy.sparse as sp
-from sklearn.base import is_classifier
 
 from ._device_descent import networks_on_device
 from ._device_experts import beside_experts, linear_on_device
@@ -66,9 +65,7 @@ def _refused(estimator, X, plan, gate, likelihood, solver):
         return f"gate={estimator.gate!r}"
     if not getattr(likelihood, "on_device", False):
         return f"likelihood={type(likelihood).__name__}"
-    if not isinstance(solver, (EM, Gradient, Minibatch)) or (
-        is_classifier(estimator) and isinstance(solver, EM) and hasattr(experts, "block_coef")
-    ):
+    if not isinstance(solver, (EM, Gradient, Minibatch)):
         return f"solver={solver!r}"
     if isinstance(solver, Minibatch) and not getattr(likelihood, "steps_on_device", True):
         return f"likelihood={type(likelihood).__name__} and solver={solver!r}"
@@ -86,7 +83,7 @@ def _refused(estimator, X, plan, gate, likelihood, solver):
     return None
 
 
-def placed(data, device, n_experts, plan, gate):
+def placed(data, device, n_experts, plan, gate, solver):
     """The rows of a fit on a device, where there is one."""
     if device is None:
         return data
@@ -94,8 +91,9 @@ def placed(data, device, n_experts, plan, gate):
         return beside_experts(data, device, n_experts, plan.templates)
     n_hidden = n_experts * sum(getattr(plan.linear, "hidden_layer_sizes", ()))
     n_hidden += sum(getattr(gate, "hidden_layer_sizes", ()))
-    networks = any(hasattr(part, "block_pass") for part in (plan.linear.collection(1), gate))
-    there = networks_on_device if networks else linear_on_device
+    descents = any(hasattr(part, "block_pass") for part in (plan.linear.collection(1), gate))
+    descents |= data.n_classes is not None and isinstance(solver, EM)
+    there = networks_on_device if descents else linear_on_device
     return there(data, device, n_experts, n_hidden)
 
 

@@ -1,4 +1,4 @@
-"""EM of networks on a GPU: on the stand-in for CuPy."""
+"""EM by descents of experts and gates on a GPU: on the stand-in for CuPy."""
 
 import fake_cupy
 import numpy as np
@@ -13,7 +13,7 @@ from skmoe._device_descent import ExpertLoss, NetworkData
 from skmoe._device_experts import DeviceTurns, GateDesign
 from skmoe._device_memory import Device
 from skmoe._ops._cuda import SOURCE
-from skmoe.experts import LinearExpert, _descent
+from skmoe.experts import LinearExpert, _descent, multinomial
 from skmoe.gates import GaussianGate, MLPGate, mlp
 from skmoe.solvers import EM
 
@@ -47,7 +47,7 @@ def few(request, monkeypatch):
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """Short descents on either side: each iteration makes rounding ten times as large."""
-    for module in (_descent, mlp):
+    for module in (_descent, multinomial, mlp):
         for name in ("_FIRST_ITER", "_INNER_ITER"):
             monkeypatch.setattr(module, name, 3)
 
@@ -140,6 +140,13 @@ FITS = {
         {"experts", "logits"},
     ),
     "classes": (MoEClassifier(SMALL), X, LABELS, {"experts", "logits"}),
+    "linear classes": (MoEClassifier(), X, LABELS, {"experts", "logits"}),
+    "penalised classes": (
+        MoEClassifier(LinearExpert(3.0), gate=MLPGate((4,)), gate_features=[0, 1]),
+        X,
+        LABELS,
+        {"experts", "gate"},
+    ),
     "gate": (MoERegressor(gate=MLPGate((6, 4))), X, Y, {"linear experts", "gate"}),
     "gate of outputs": (
         MoERegressor(gate=MLPGate((6,))),
@@ -199,9 +206,3 @@ def test_long_products(monkeypatch, shape, n_rows):
     assert_allclose(found, left @ right, rtol=1e-12, atol=1e-12)
     turned = np.moveaxis(np.ascontiguousarray(np.moveaxis(right, -1, -2)), -1, -2)
     assert_allclose(_block_passes.long_product(left, turned), found, rtol=1e-12)
-
-
-def test_classes_of_linear_experts_are_refused():
-    model = MoEClassifier(gate=MLPGate((3,)), solver="em", device="cuda")
-    with pytest.raises(ValueError, match="does not go with solver=EM"):
-        model.fit(X, LABELS)

@@ -66,19 +66,9 @@ class MultinomialExperts(CoefficientExperts):
         ndarray of shape (n, K, C)
         """
         shape, total = self.coef.shape, data.total_weight
-        weights = resp * (data.weight / total)[:, None]
-        log_lik, residual = np.empty(resp.shape), np.empty((*resp.shape, self.n_classes))
-
-        def loss(flat):
-            coef = flat.reshape(shape)
-            scores = data.X.dot(coef.reshape(shape[0], -1)).reshape(residual.shape)
-            get_ops().categorical_log_lik(data.y, scores, log_lik)
-            get_ops().categorical_residual(data.y, scores, weights, residual)
-            gradient = -data.X.transposed_dot(residual.reshape(len(resp), -1)).reshape(shape)
-            gradient += self._net().smooth_gradient(coef) / total
-            value = self._net().value(coef) / total
-            return value - np.einsum("nk,nk->", weights, log_lik), gradient.ravel()
-
+        there = getattr(data, "expert_loss", None)  # of rows on a device
+        loss = None if there is None else there(self, resp, None)
+        loss = self._loss(data, resp) if loss is None else loss
         precondition = gram_preconditioner(
             data.X,
             data.weight,
@@ -94,6 +84,24 @@ class MultinomialExperts(CoefficientExperts):
             found = minimize(loss, self.coef.ravel(), precondition=precondition, **options)
         self.coef, self._fresh = found.x.reshape(shape), False
         return self.predict(data.X)
+
+    def _loss(self, data, resp, dispersion=None):
+        """Minus the weighted log-likelihood, penalised: a function of flat coefficients."""
+        shape, total = self.coef.shape, data.total_weight
+        weights = resp * (data.weight / total)[:, None]
+        log_lik, residual = np.empty(resp.shape), np.empty((*resp.shape, self.n_classes))
+
+        def loss(flat):
+            coef = flat.reshape(shape)
+            scores = data.X.dot(coef.reshape(shape[0], -1)).reshape(residual.shape)
+            get_ops().categorical_log_lik(data.y, scores, log_lik)
+            get_ops().categorical_residual(data.y, scores, weights, residual)
+            gradient = -data.X.transposed_dot(residual.reshape(len(resp), -1)).reshape(shape)
+            gradient += self._net().smooth_gradient(coef) / total
+            value = self._net().value(coef) / total
+            return value - np.einsum("nk,nk->", weights, log_lik), gradient.ravel()
+
+        return loss
 
     def n_parameters(self):
         """Number of free coefficients: the scores of one class may be held at zero.
