@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._block_passes import pass_of
-from ._device import DeviceDesign, on_device
-from ._device_experts import ForeignData, GateDesign, Shares
+from ._device import DeviceDesign
+from ._device_experts import ForeignData, Shares, linear_on_device
 from ._ops import numpy_of
 from .experts.linear import LinearStatistics
 
@@ -82,12 +82,10 @@ def networks_on_device(data, device, n_experts, n_hidden):
     """
     # Kept for every row: shares of two iterations, and predictions.
     n_kept = n_experts * (2 + (data.n_classes or data.y.shape[1]))
-    there = on_device(data, device, n_experts, n_hidden, n_kept)
+    there = linear_on_device(data, device, n_experts, n_hidden, n_kept)
+    there.gate_X.shares = Shares(device, data.weight)
     fields = {name: getattr(there, name) for name in there.__dataclass_fields__}
-    shares = Shares(device, data.weight)
-    gate_X = GateDesign(data.gate_X, device, shares)
-    moved = {name: gate_X for name in ("X", "start_X") if fields[name] is there.gate_X}
-    return NetworkData(**(fields | moved | {"gate_X": gate_X, "shares": shares}))
+    return NetworkData(**fields, shares=there.gate_X.shares)
 
 
 class ExpertLoss:

@@ -155,13 +155,13 @@ class GateDesign(DeviceDesign):
         return reader.finish_gradient(total)
 
 
-def linear_on_device(data, device, n_experts, n_hidden=0):
+def linear_on_device(data, device, n_experts, n_hidden=0, n_kept=0):
     """The same fit of linear experts with its rows, and first fits of the gate, on a device.
 
     Arguments and result as of `on_device`.
     """
-    # Kept for every row: what the gate is fitted to.
-    there = on_device(data, device, n_experts, n_hidden, n_experts)
+    # What the gate is fitted to is kept for every row.
+    there = on_device(data, device, n_experts, n_hidden, max(n_kept, n_experts))
     gate_X = GateDesign(data.gate_X, device, Shares(device, data.weight, n_kept=1))
     views = {name: getattr(there, name) for name in ("X", "start_X")}
     moved = {name: gate_X for name, view in views.items() if view is there.gate_X}

@@ -1,13 +1,17 @@
 """Training for the blended prediction in the place of the likelihood."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from problems import regression
+from scipy.special import log_softmax
 from test_interrupt import CtrlC
 
 from skmoe import MoEClassifier, MoERegressor
+from skmoe._cooperative import SquaredLoss
 from skmoe.balance import BalancePenalty
 from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import SoftmaxGate
@@ -165,3 +169,26 @@ def test_wide_features_that_are_trained_from_scratch_are_refused():
     X = sp.random(200, 3000, density=0.01, format="csr", random_state=0)
     with pytest.raises(ValueError, match="features as wide as these are trained from scratch"):
         MoERegressor(n_experts=3, solver=SOLVERS[1]).fit(X, np.arange(200.0))
+
+
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_a_block_of_the_loss_is_that_of_all_rows(n_outputs):
+    rng = np.random.RandomState(0)
+    y, weight = rng.normal(size=(40, n_outputs)), rng.uniform(0.5, 2.0, size=40)
+    pred, log_gate = rng.normal(size=(40, 3, n_outputs)), log_softmax(rng.normal(size=(40, 3)), 1)
+    data = SimpleNamespace(y=y, observed=None, base_variance=np.full(n_outputs, 0.7))
+    loss = SquaredLoss(data, 3)
+    value, by_log_gate, by_pred = loss.blend(data, log_gate, pred)
+    gate, sums = log_gate.T + rng.normal(size=40), np.zeros((3, loss.n_sums(n_outputs)))
+    scores = np.ascontiguousarray(pred.transpose(1, 2, 0).reshape(3 * n_outputs, 40))
+    joint, proba = np.empty_like(gate), np.exp(log_gate)
+    found, _ = loss.blend_block(y, weight, gate, scores, joint, sums)
+    assert_allclose(found, weight @ value)
+    assert_allclose(joint.T, weight[:, None] * proba)
+    by_logit = by_log_gate - by_log_gate.sum(axis=1, keepdims=True) * proba
+    assert_allclose(gate.T, weight[:, None] * by_logit, atol=1e-12)
+    by_pred = by_pred.transpose(1, 2, 0).reshape(scores.shape)
+    assert_allclose(scores, weight * by_pred, atol=1e-12)
+    assert_allclose(sums[:, -2], weight @ proba)
+    assert_allclose(sums[:, -3], weight @ (proba * (1.0 - proba)))
+    assert_allclose(sums[:, -1], np.bincount(log_gate.argmax(axis=1), weight, minlength=3))
