@@ -8,6 +8,7 @@ the CUDA source itself, compiled as C++ and run thread by thread.
 import contextlib
 import ctypes
 import functools
+import os
 import re
 import shutil
 import subprocess
@@ -25,6 +26,8 @@ SHIM = """
 #define __device__
 struct place { unsigned x; };
 static place blockIdx, threadIdx, blockDim, gridDim;
+extern "C" int backwards; /* whether the last thread comes first */
+int backwards = 0;
 """
 DTYPES = {"double": np.float64, "float": np.float32, "index": np.int64, "int": np.int32}
 SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)\s*\{')
@@ -210,20 +213,28 @@ def as_cpp(source):
         launchers += (
             f'extern "C" void launch_{kernel}(unsigned g, unsigned b, {parameters}) {{\n'
             f"gridDim.x = g; blockDim.x = b;\n"
-            f"for (blockIdx.x = 0; blockIdx.x < g; ++blockIdx.x)\n"
-            f"for (threadIdx.x = 0; threadIdx.x < b; ++threadIdx.x) {kernel}({names});\n}}\n"
+            f"for (unsigned n = 0; n < g * b; ++n) {{\n"
+            f"unsigned thread = backwards ? g * b - 1 - n : n;\n"
+            f"blockIdx.x = thread / b; threadIdx.x = thread % b; {kernel}({names});\n}}\n}}\n"
         )
     return SHIM + source + launchers
 
 
 def compiled(source, folder):
-    """A library of the kernels; skips where there is no compiler."""
+    """A library of the kernels; skips where there is no compiler.
+
+    With ``SKMOE_SANITIZE=1`` an access outside of an array ends the tests. The library of the
+    sanitizer has to be there first: ``LD_PRELOAD="$(gcc -print-file-name=libasan.so)"`` and
+    ``ASAN_OPTIONS=detect_leaks=0:handle_segv=0``.
+    """
     compiler = shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         pytest.skip("needs a C++ compiler (g++ or clang++)")
     path = folder / "kernels.cpp"
     path.write_text(as_cpp(source))
     command = [compiler, "-std=c++14", "-O1", "-shared", "-fPIC", str(path)]
+    if os.environ.get("SKMOE_SANITIZE") == "1":
+        command += ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
     subprocess.run([*command, "-o", str(folder / "kernels.so")], check=True)
     return ctypes.CDLL(str(folder / "kernels.so"))
 

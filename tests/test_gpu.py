@@ -1,6 +1,7 @@
 """The path of the GPU: on a stand-in for CuPy, and on a device where there is one."""
 
 import ast
+import ctypes
 from pathlib import Path
 
 import fake_cupy
@@ -239,6 +240,46 @@ def test_steps_of_adam(cupy):
     get_ops("cuda").adam(*sent[:3], *numbers[:3], sent[3], sent[4])
     for own, there in zip(arrays, sent, strict=True):
         assert_allclose(there.get(), own, rtol=1e-12)
+
+
+def launches(cupy):
+    """What all kernels that add up or write several places leave, bit by bit."""
+    ops, found = get_ops("cuda"), []
+
+    def run(name, *arrays):
+        sent = [cupy.asarray(a) if isinstance(a, np.ndarray) else a for a in arrays]
+        value = getattr(ops, name)(*sent)
+        value = value if isinstance(value, tuple) else () if value is None else (value,)
+        for array in (*sent, *value):
+            if is_on_device(array):
+                found.append(array.get())
+
+    gate, scores, weight, rng = blocks(1000, 3, 2)
+    y, variance, nothing = rng.normal(size=(1000, 2)), np.ones((3, 2)), np.empty((0, 0))
+    codes, joint = rng.randint(2, size=1000), np.zeros_like(gate)
+    run("gaussian_block", y, weight, variance, nothing, gate, scores, joint, np.zeros((3, 5)))
+    run("categorical_block", codes, weight, nothing, gate, scores, joint, np.zeros((3, 3)))
+    run("mix", gate, gate + joint, weight, nothing, None, np.zeros(3), np.zeros(3))
+    run("soft_target_block", gate, weight, gate.copy())
+    run("sum_log_evidence", gate, weight, None)
+    rows = np.ascontiguousarray(gate.T)
+    run("log_softmax", rows, rows.copy())
+    run("e_step", rows, rows, np.zeros((1000, 3)), np.zeros(1000))
+    run("top_k", rows, np.zeros((1000, 2), dtype=np.int64), np.zeros((1000, 2)))
+    run("standardise", y, np.zeros(2), np.ones(2), np.zeros((1000, 8)))
+    run("diagonal_scores", y, np.ones((3, 2)), np.ones((3, 2)), np.ones(3), joint)
+    run("tweedie_series", np.abs(y[:, 0]), y[:, 1].copy(), 1.5, np.zeros((2, 1000)))
+    return found
+
+
+def test_threads_do_not_look_at_what_others_write(cupy, library, monkeypatch):
+    """One after the other is then as good as all at once."""
+    monkeypatch.setattr(get_ops("cuda"), "_MOST_THREADS", 256)  # several rows for each
+    backwards = ctypes.c_int.in_dll(library, "backwards")
+    forth = launches(cupy)
+    monkeypatch.setattr(backwards, "value", 1)
+    for one, two in zip(forth, launches(cupy), strict=True):
+        assert_array_equal(one, two)
 
 
 def test_operations_of_gates(cupy):
