@@ -5,6 +5,8 @@ experts with P outputs are K * P rows of scores. Parameters are on the device al
 gradients stay there; a reader is a `DeviceReader`, whose block is what `forward` looks at.
 """
 
+from contextlib import contextmanager
+
 import numpy as np
 
 from ._network import activated, multiply_slope
@@ -165,6 +167,66 @@ class NetworksPass:
     def finish(self):
         """Gradient by all layers, flat."""
         return np.concatenate([self.first.finish(), *(part.ravel() for part in self.gradients)])
+
+
+class FactorPass:
+    """Scores of K * P factorisation machines of second order.
+
+    Parameters
+    ----------
+    reader : DeviceReader
+    table : array of shape (D, K * P * (1 + F))
+        Slopes of all outputs, then F factors of each, whose last row is zero.
+    n_scores : int
+        K * P.
+    shift, unit : array of shape (P,)
+        What outputs of zero and one mean.
+    """
+
+    def __init__(self, reader, table, n_scores, shift, unit):
+        self.reader, self.shift, self.unit = reader, shift[:, None], unit[:, None]
+        self.slopes = LinearPass(reader, table[:, :n_scores])
+        self.factors = LinearPass(reader, table[:, n_scores:])
+        self.table = table[:, n_scores:].reshape(len(table), n_scores, -1)
+        self.squares = LinearPass(reader, np.square(self.table).sum(axis=2))
+
+    def forward(self):
+        """Predictions (K * P, m)."""
+        scores, sums = self.slopes.forward(), self.factors.forward()
+        n_scores, n_rows = scores.shape
+        self.sums = sums.reshape(n_scores, -1, n_rows)
+        scores += 0.5 * np.square(self.sums).sum(axis=1)
+        with self._squared():
+            scores -= 0.5 * self.squares.forward()
+        by_output = scores.reshape(-1, len(self.unit), n_rows)
+        return (self.unit * by_output + self.shift).reshape(n_scores, n_rows)
+
+    def backward(self, error):
+        """Add up a block."""
+        n_scores, n_rows = error.shape
+        error = (error.reshape(-1, len(self.unit), n_rows) * self.unit).reshape(n_scores, n_rows)
+        self.slopes.backward(error)
+        self.factors.backward((error[:, None] * self.sums).reshape(-1, n_rows))
+        with self._squared():
+            self.squares.backward(error)
+
+    def finish(self):
+        """Gradient by the table, flat."""
+        n_columns, n_scores, _ = self.table.shape
+        own = self.squares.finish().reshape(n_columns, n_scores, 1)
+        factors = self.factors.finish().reshape(self.table.shape) - own * self.table
+        factors[-1] = 0.0
+        slopes = self.slopes.finish().reshape(n_columns, n_scores)
+        return np.concatenate([slopes, factors.reshape(n_columns, -1)], axis=1).ravel()
+
+    @contextmanager
+    def _squared(self):
+        """The reader with the squares of its block, for a moment."""
+        block, self.reader.block = self.reader.block, np.square(self.reader.block)
+        try:
+            yield
+        finally:
+            self.reader.block = block
 
 
 class TreePass:

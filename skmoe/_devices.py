@@ -90,6 +90,8 @@ def placed(data, device, n_experts, plan, gate, solver):
     if plan.templates:
         return beside_experts(data, device, n_experts, plan.templates)
     n_hidden = n_experts * sum(getattr(plan.linear, "hidden_layer_sizes", ()))
+    n_outputs = data.n_classes or data.y.shape[1]
+    n_hidden += n_experts * n_outputs * getattr(plan.linear, "n_factors", 0)
     n_hidden += sum(getattr(gate, "hidden_layer_sizes", ()))
     descents = any(hasattr(part, "block_pass") for part in (plan.linear.collection(1), gate))
     descents |= data.n_classes is not None and isinstance(solver, EM)

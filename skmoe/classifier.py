@@ -93,7 +93,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         that raises or returns NaN or infinity in a prediction is left out of that
         prediction, with a warning and the gate renormalised over the rest.
     device : {"cpu", "cuda"} or None, default=None
-        Where passes over the rows are made: those of linear and neural experts, and of EM all
+        Where passes over the rows are made: those of linear, neural and factorised experts, and of EM all
         but the fits of other ones. None: on the GPU if X is a CuPy array, else on the CPU.
         "cuda" sends arrays to the GPU once. Fitted attributes are on the host. For dense
         features and softmax, Gaussian, neural and hierarchical gates; needs ``skmoe[gpu]``.

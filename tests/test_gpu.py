@@ -23,7 +23,7 @@ from skmoe._ops import cpu, get_ops, is_on_device, ops_of, special_of
 from skmoe._ops._cuda import SOURCE
 from skmoe._sweep import Sweeper
 from skmoe.datasets import make_moe_regression
-from skmoe.experts import AdditiveExpert, FactorExpert, LinearExpert
+from skmoe.experts import AdditiveExpert, LinearExpert
 from skmoe.gates import GaussianGate, SoftmaxGate, softmax
 from skmoe.likelihoods import StudentT
 from skmoe.solvers import EM
@@ -510,7 +510,6 @@ class HostLaw(StudentT):
     ("changes", "refused"),
     [
         ({"experts": AdditiveExpert(DecisionTreeRegressor())}, "experts=AdditiveExpert"),
-        ({"experts": FactorExpert(2)}, "experts=FactorExpert"),
         ({"gate": DecisionTreeClassifier()}, "gate=DecisionTreeClassifier"),
         ({"likelihood": HostLaw()}, "likelihood=HostLaw"),
         ({"likelihood": [HostLaw(), "laplace"]}, "likelihood=Mixed"),

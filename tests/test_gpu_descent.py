@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.special import log_softmax
 from sklearn.base import clone
-from test_gpu_joint import DEEP, LABELS, SMALL, TREE, WEIGHT, X, Y
+from test_gpu_joint import DEEP, FACTORS, LABELS, SMALL, TREE, WEIGHT, X, Y
 
 from skmoe import MoEClassifier, MoERegressor, _block_passes
 from skmoe._device_descent import ExpertLoss, NetworkData
@@ -140,6 +140,8 @@ FITS = {
         {"experts", "logits"},
     ),
     "classes": (MoEClassifier(SMALL), X, LABELS, {"experts", "logits"}),
+    "factors": (MoERegressor(FACTORS), X, Y, {"experts", "logits"}),
+    "factors of classes": (MoEClassifier(FACTORS), X, LABELS, {"experts", "logits"}),
     "linear classes": (MoEClassifier(), X, LABELS, {"experts", "logits"}),
     "penalised classes": (
         MoEClassifier(LinearExpert(3.0), gate=MLPGate((4,)), gate_features=[0, 1]),

@@ -14,7 +14,7 @@ from skmoe._ops import is_on_device
 from skmoe._ops._cuda import SOURCE
 from skmoe._whole import WholeEvaluator
 from skmoe.datasets import make_moe_regression
-from skmoe.experts import LinearExpert, MLPExpert, _descent
+from skmoe.experts import FactorExpert, LinearExpert, MLPExpert, _descent
 from skmoe.gates import HierarchicalGate, MLPGate, mlp
 from skmoe.solvers import Gradient
 
@@ -25,6 +25,7 @@ LABELS = np.digitize(Y, np.quantile(Y, [0.4, 0.7]))
 COUNTS = np.round(np.exp(np.clip(Y / Y.std(), -2, 2)))
 WEIGHT = np.random.RandomState(1).uniform(0.5, 2.0, size=len(Y))
 SMALL, DEEP = MLPExpert((5,), activation="tanh"), MLPExpert((5, 4), activation="logistic")
+FACTORS = FactorExpert(3)
 TREE = HierarchicalGate(((2, 2), 1))
 GRADIENT = Gradient(warm_up=1)
 TOGETHER = Gradient(objective="prediction")
@@ -90,6 +91,10 @@ FITS = {
     "outputs": (MoERegressor(SMALL), X, np.column_stack([Y, X[:, 0] ** 2])),
     "columns": (MoERegressor(SMALL, gate_features=[0, 1], expert_features=[1, 2, 3]), X, Y),
     "classes": (MoEClassifier(SMALL), X, LABELS),
+    "factors": (MoERegressor(FACTORS), X, Y),
+    "factors, single": (MoERegressor(FACTORS), X.astype(np.float32), Y),
+    "factors, outputs": (MoERegressor(FACTORS), X, np.column_stack([Y, X[:, 0] ** 2])),
+    "factors, classes": (MoEClassifier(FACTORS, gate=MLPGate((4,))), X, LABELS),
     "gate": (MoERegressor(solver=GRADIENT, gate=MLPGate((6,))), X, Y),
     "gate of two layers": (
         MoERegressor(solver=GRADIENT, gate=MLPGate((6, 4), activation="relu")),
@@ -126,12 +131,12 @@ def test_fits_are_those_of_the_cpu(cupy, few, passes, name):
     here = clone(model).fit(rows, target, sample_weight=WEIGHT)
     assert not passes
     there = clone(model).set_params(device="cuda").fit(rows, target, sample_weight=WEIGHT)
-    tolerance = 1e-4 if name == "single" else 1e-9
+    tolerance = 1e-4 if "single" in name else 1e-9
     assert passes
     assert [one for one in passes if not one[1] <= tolerance] == []
     values, expected = there.history_["objective"], here.history_["objective"]
     assert_allclose(values[:6], expected[:6], rtol=tolerance, atol=tolerance)
-    loose = 1e-2 if name == "single" else 1e-6
+    loose = 1e-2 if "single" in name else 1e-6
     assert_allclose(there.predict_experts(X), here.predict_experts(X), atol=10 * loose)
     assert_allclose(there.gate_proba(X), here.gate_proba(X), atol=loose)
     for part in vars(there._parts).values():
@@ -192,6 +197,6 @@ def test_fits_on_a_device_are_those_of_the_cpu(name):
     model.set_params(max_iter=10)
     here = clone(model).fit(rows, target, sample_weight=WEIGHT)
     there = clone(model).set_params(device="cuda").fit(rows, target, sample_weight=WEIGHT)
-    tolerance = 1e-3 if name == "single" else 1e-8
+    tolerance = 1e-3 if "single" in name else 1e-8
     values, expected = there.history_["objective"], here.history_["objective"]
     assert_allclose(values[:6], expected[:6], rtol=tolerance, atol=tolerance)

@@ -13,7 +13,7 @@ from skmoe._device_steps import DeviceSteps
 from skmoe._ops import is_on_device
 from skmoe._ops._cuda import SOURCE
 from skmoe.datasets import make_moe_regression
-from skmoe.experts import LinearExpert, MLPExpert
+from skmoe.experts import FactorExpert, LinearExpert, MLPExpert
 from skmoe.gates import HierarchicalGate, MLPGate, SoftmaxGate
 from skmoe.likelihoods import Gaussian, TruncatedGaussian
 from skmoe.solvers import Minibatch
@@ -88,6 +88,7 @@ FITS = {
     "units": (regressor(gate=SoftmaxGate(standardize=False)), X, Y),
     "classes": (MoEClassifier(solver=solver()), X, LABELS),
     "network": (regressor(SMALL), X, Y),
+    "factors": (regressor(FactorExpert(3)), X, Y),
     "network of classes": (MoEClassifier(SMALL, solver=solver()), X, LABELS),
     "gate": (regressor(gate=MLPGate((6, 4), activation="relu")), X, Y),
     "all networks": (regressor(MLPExpert((5, 4)), gate=MLPGate((6,))), X, Y),

@@ -7,6 +7,7 @@ from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.utils import check_random_state
 
+from .._block_passes import FactorPass
 from .._ops import get_ops
 from ._descent import DescentExperts, moments
 
@@ -131,6 +132,10 @@ class FactorExperts(DescentExperts):
             return self._pulled_back(X, sums, score).ravel()
 
         return self._outputs(outputs), pull_back
+
+    def block_pass(self, reader):
+        """What computes predictions of blocks on a device; see `pass_of`."""
+        return FactorPass(reader, self.table, self._n_scores, self._shift, self._unit)
 
     # -- flat parameters and penalty --------------------------------------------------
 
