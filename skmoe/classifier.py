@@ -93,12 +93,12 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         that raises or returns NaN or infinity in a prediction is left out of that
         prediction, with a warning and the gate renormalised over the rest.
     device : {"cpu", "cuda"} or None, default=None
-        Where passes over the rows are made: those of linear, neural and factorised experts, and of EM all
-        but the fits of other ones. None: on the GPU if X is a CuPy array, else on the CPU.
-        "cuda" sends arrays to the GPU once. Fitted attributes are on the host. For dense
-        features and softmax, Gaussian, neural and hierarchical gates; needs ``skmoe[gpu]``.
-        Predictions of linear experts go along; `partial_fit` and changes of experts stay on
-        the CPU.
+        Where passes over the rows are made: those of linear, neural and factorised experts,
+        and of EM all but the fits of other ones. None: on the GPU if X is a CuPy array, else
+        on the CPU. "cuda" sends arrays to the GPU once. Fitted attributes are on the host. For
+        dense features and softmax, Gaussian, neural and hierarchical gates; needs
+        ``skmoe[gpu]``. Predictions of linear experts go along; `partial_fit` and changes of
+        experts stay on the CPU.
     n_jobs : int, default=None
         Threads that share the rows of a pass for linear experts, parallel fits for other
         ones. Results do not depend on it.
