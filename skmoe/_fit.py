@@ -85,12 +85,23 @@ class FitData:
             X=taken[id(self.X)],
             start_X=taken[id(self.start_X)],
             y=self.y.take(rows, axis=0),  # a good deal faster than indexing
-            weight=self.weight.take(rows),
+            weight=self._weight_of(rows),
             folds=None,
             all_weight=None,
             candidates=None if self.candidates is None else self.candidates[rows],
             observed=None if self.observed is None else self.observed[rows],
         )
+
+    def _weight_of(self, rows):
+        if self._equal_weight is None:
+            return self.weight.take(rows)
+        return np.full(len(rows), self._equal_weight)  # random reads take longer than sums do
+
+    @cached_property
+    def _equal_weight(self):
+        """The weight that all rows have, if so; of arrays on the host."""
+        known = isinstance(self.weight, np.ndarray) and len(self.weight) > 0
+        return self.weight[0] if known and (self.weight == self.weight[0]).all() else None
 
     def apart(self, rows):
         """Some rows whose log-likelihood is asked for again and again; as `on`."""

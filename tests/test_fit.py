@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor, _progress
+from skmoe._design import Design
+from skmoe._fit import FitData
 from skmoe.gates import SoftmaxGate
 from skmoe.likelihoods import Gaussian
 
@@ -281,3 +284,14 @@ def test_progress(experts, verbose, capsys, monkeypatch):
     assert printed.out.count("\r") == (expected if verbose == 1 else 0)
     if verbose:
         assert f"{model.history_['objective'][-1]:+.6f}" in updates[-1]
+
+
+@pytest.mark.parametrize("weight", [np.full(20, 0.7), np.arange(20.0), np.zeros(0)])
+def test_some_rows_have_their_weights(weight):
+    X, n = np.arange(20.0)[:, None], len(weight)
+    view = Design.standardised(X, np.ones(20))
+    data = FitData(view, view, X[:n], weight, y_scale=np.ones(1), base_variance=np.ones(1))
+    rows = np.array([3, 3, 11])[: min(n, 3)]
+    some = data.on(rows)
+    assert_array_equal(some.weight, weight[rows])
+    assert_array_equal(some.y, X[rows])
