@@ -1,7 +1,8 @@
 """Pools of fitted models: gated by skmoe, stacked by scikit-learn, and the best member.
 
 Writes results/pool.csv and prints the table of docs/pools.md. ``--rows`` limits the rows
-of each set (a random subsample), ``--sets`` names some of them.
+of each set (a random subsample), ``--sets`` names some of them. Folds are drawn in several
+shuffles, and all figures are means over them.
 """
 
 import argparse
@@ -151,21 +152,40 @@ def run_classification(X, y, train, test, splitter):
     yield "StackingClassifier", *scores(stack.predict_proba(X[test]))
 
 
-def run_set(name, n_rows, n_folds):
-    """Means over outer folds: dict of model to (log-likelihood, error)."""
+def run_set(name, n_rows, n_folds, n_shuffles):
+    """(log-likelihood, error) of each outer fold by model, and the number of rows."""
     X, y = read(name, n_rows)
     regress = name in REGRESSION
     kind, run = (KFold, run_regression) if regress else (StratifiedKFold, run_classification)
     found = {}
-    for train, test in kind(n_folds, shuffle=True, random_state=0).split(X, y):
-        _FITS.clear()
-        for model, *values in run(X, y, train, test, kind(5, shuffle=True, random_state=1)):
-            found.setdefault(model, []).append(values)
-    return {model: np.mean(values, axis=0) for model, values in found.items()}, len(y)
+    for shuffle in range(n_shuffles):
+        for train, test in kind(n_folds, shuffle=True, random_state=shuffle).split(X, y):
+            _FITS.clear()
+            for model, *values in run(X, y, train, test, kind(5, shuffle=True, random_state=1)):
+                found.setdefault(model, []).append(values)
+    return {model: np.array(values) for model, values in found.items()}, len(y)
+
+
+def against_stacking(results):
+    """Lines on the RMSE of the squared loss relative to that of stacking, fold by fold."""
+    ratios = {
+        name: 100 * (found["skmoe, squared"][:, 1] / found["StackingRegressor"][:, 1] - 1)
+        for name, (found, _) in results.items()
+    }
+    ratios["all"] = np.concatenate(list(ratios.values()))
+    return [
+        f"squared loss against stacking, {name}: {np.mean(r):+.2f} % (standard error "
+        f"{np.std(r, ddof=1) / np.sqrt(len(r)):.2f}, {len(r)} folds)"
+        for name, r in ratios.items()
+    ]
 
 
 def table(results, members):
     """Lines of a Markdown table."""
+    results = {
+        name: ({model: values.mean(axis=0) for model, values in found.items()}, n_rows)
+        for name, (found, n_rows) in results.items()
+    }
     others = [m for m in next(iter(results.values()))[0] if m not in members]
     lines = ["| set (rows) | best member | " + " | ".join(others) + " |"]
     lines.append("|---" * (len(others) + 2) + "|")
@@ -184,6 +204,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1500)
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--shuffles", type=int, default=4)
     parser.add_argument("--sets", nargs="*", default=REGRESSION + CLASSIFICATION)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -194,13 +215,16 @@ def main():
         for names, members in ((REGRESSION, regressors()), (CLASSIFICATION, classifiers())):
             results = {}
             for name in [n for n in options.sets if n in names]:
-                results[name] = run_set(name, options.rows, options.folds)
+                results[name] = run_set(name, options.rows, options.folds, options.shuffles)
                 found, n_rows = results[name]
-                for model, (loglik, error) in found.items():
-                    writer.writerow([name, n_rows, model, f"{loglik:.6g}", f"{error:.6g}"])
+                for model, values in found.items():
+                    means = (f"{mean:.6g}" for mean in values.mean(axis=0))
+                    writer.writerow([name, n_rows, model, *means])
                 file.flush()
             if results:
                 print("\n".join(table(results, [member for member, _ in members])), flush=True)
+            if results and names is REGRESSION:
+                print("\n".join(against_stacking(results)), flush=True)
 
 
 if __name__ == "__main__":
