@@ -283,7 +283,7 @@ MODELS = {
         "sparse",
         gated_factors,
         [{"share": s, "factor_alpha": a} for s, a in ((0.3, 120.0), (0.7, 70.0), (0.7, 120.0))],
-        2,
+        1,
     ),
 }
 

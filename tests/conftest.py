@@ -54,3 +54,36 @@ def _require():
 @pytest.fixture(name="shared_data")
 def _shared_data():
     return shared_data
+
+
+# -- a GPU without a GPU ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory):
+    """The kernels for a GPU, compiled as C++ once for all tests."""
+    import fake_cupy
+
+    from skmoe._ops._cuda import SOURCE
+
+    return fake_cupy.compiled(SOURCE, tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.fixture
+def cupy(library):
+    """The stand-in for CuPy."""
+    import fake_cupy
+
+    with fake_cupy.in_place_of_cupy(library) as module:
+        yield module
+
+
+@pytest.fixture(params=[True, False], ids=["resident", "sent"])
+def few(request, monkeypatch):
+    """Small blocks, of rows that stay on the device, or that each pass or batch sends."""
+    from skmoe._device_memory import Device
+
+    def plan(self, arrays, row_numbers):
+        self.size, self.resident = 128, request.param
+
+    monkeypatch.setattr(Device, "plan", plan)

@@ -20,7 +20,6 @@ from skmoe._device import DeviceDesign, DeviceSweeper, on_device
 from skmoe._device_experts import GateDesign
 from skmoe._device_memory import Device
 from skmoe._ops import cpu, get_ops, is_on_device, ops_of, special_of
-from skmoe._ops._cuda import SOURCE
 from skmoe._sweep import Sweeper
 from skmoe.datasets import make_moe_regression
 from skmoe.experts import AdditiveExpert, LinearExpert
@@ -35,18 +34,6 @@ X, Y = make_moe_regression(n_samples=300, n_experts=3, random_state=0)
 LABELS = np.digitize(Y, np.quantile(Y, [0.4, 0.7]))
 COUNTS = np.round(np.exp(np.clip(Y / Y.std(), -2, 2)))
 WEIGHT = np.random.RandomState(1).uniform(0.5, 2.0, size=len(Y))
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return fake_cupy.compiled(SOURCE, tmp_path_factory.mktemp("kernels"))
-
-
-@pytest.fixture
-def cupy(library):
-    """The stand-in for CuPy."""
-    with fake_cupy.in_place_of_cupy(library) as module:
-        yield module
 
 
 # -- both modules ---------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """EM by descents of experts and gates on a GPU: on the stand-in for CuPy."""
 
-import fake_cupy
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -11,8 +10,6 @@ from test_gpu_joint import DEEP, FACTORS, LABELS, SMALL, TREE, WEIGHT, X, Y
 from skmoe import MoEClassifier, MoERegressor, _block_passes
 from skmoe._device_descent import ExpertLoss, NetworkData
 from skmoe._device_experts import DeviceTurns, GateDesign
-from skmoe._device_memory import Device
-from skmoe._ops._cuda import SOURCE
 from skmoe.experts import LinearExpert, _descent, multinomial
 from skmoe.gates import GaussianGate, MLPGate, mlp
 from skmoe.solvers import EM
@@ -20,28 +17,6 @@ from skmoe.solvers import EM
 SINGLE = X.astype(np.float32)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return fake_cupy.compiled(SOURCE, tmp_path_factory.mktemp("kernels"))
-
-
-@pytest.fixture
-def cupy(library):
-    """The stand-in for CuPy."""
-    with fake_cupy.in_place_of_cupy(library) as module:
-        yield module
-
-
-@pytest.fixture(params=[True, False], ids=["resident", "sent"])
-def few(request, monkeypatch):
-    """Small blocks, of rows that stay on the device, or that each pass sends."""
-
-    def plan(self, arrays, row_numbers):
-        self.size, self.resident = 128, request.param
-
-    monkeypatch.setattr(Device, "plan", plan)
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,6 @@ from skmoe._device_experts import DeviceTurns, Shares
 from skmoe._device_memory import Device
 from skmoe._em import HostTurns
 from skmoe._ops import is_on_device, on_host
-from skmoe._ops._cuda import SOURCE
 from skmoe.datasets import make_moe_regression
 from skmoe.experts import _on_device
 from skmoe.experts._on_device import takes_device_arrays
@@ -37,18 +36,6 @@ TREE = DecisionTreeRegressor(max_depth=3, random_state=0)
 # Trees jump where weights round differently; this one is smooth in them.
 SMOOTH = KernelRidge(alpha=1.0, kernel="rbf", gamma=0.1)
 MIXED = [("tree", TREE), ("line", LinearRegression())]
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return fake_cupy.compiled(SOURCE, tmp_path_factory.mktemp("kernels"))
-
-
-@pytest.fixture
-def cupy(library):
-    """The stand-in for CuPy."""
-    with fake_cupy.in_place_of_cupy(library) as module:
-        yield module
 
 
 class WeightedLine(RegressorMixin, BaseEstimator):

@@ -1,6 +1,5 @@
 """Joint descent of networks and trees of gates on a GPU: on the stand-in for CuPy."""
 
-import fake_cupy
 import numpy as np
 import pytest
 from conftest import require
@@ -11,7 +10,6 @@ from skmoe import MoEClassifier, MoERegressor, _block_passes
 from skmoe._device_joint import DeviceEvaluator
 from skmoe._device_memory import Device
 from skmoe._ops import is_on_device
-from skmoe._ops._cuda import SOURCE
 from skmoe._whole import WholeEvaluator
 from skmoe.datasets import make_moe_regression
 from skmoe.experts import FactorExpert, LinearExpert, MLPExpert, _descent
@@ -31,26 +29,9 @@ GRADIENT = Gradient(warm_up=1)
 TOGETHER = Gradient(objective="prediction")
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return fake_cupy.compiled(SOURCE, tmp_path_factory.mktemp("kernels"))
-
-
 @pytest.fixture
-def cupy(library):
-    """The stand-in for CuPy."""
-    with fake_cupy.in_place_of_cupy(library) as module:
-        yield module
-
-
-@pytest.fixture(params=[True, False], ids=["resident", "sent"])
-def few(request, monkeypatch):
-    """Small blocks, of rows that stay on the device, or that each pass sends."""
-
-    def plan(self, arrays, row_numbers):
-        self.size, self.resident = 128, request.param
-
-    monkeypatch.setattr(Device, "plan", plan)
+def few(few, monkeypatch):
+    """Small pieces of products, too."""
     monkeypatch.setattr(_block_passes, "_PIECE", 50)
 
 

@@ -1,6 +1,5 @@
 """Laws of censored, truncated, mixed and noisy targets on a GPU, on a stand-in for CuPy."""
 
-import fake_cupy
 import numpy as np
 import pytest
 from conftest import require
@@ -11,7 +10,6 @@ from sklearn.kernel_ridge import KernelRidge
 from skmoe import MoERegressor
 from skmoe._device import DeviceSweeper
 from skmoe._ops import cpu, get_ops, is_on_device
-from skmoe._ops._cuda import SOURCE
 from skmoe._sweep import Sweeper
 from skmoe.datasets import make_moe_regression
 from skmoe.experts import MLPExpert
@@ -65,18 +63,6 @@ LAWS = {
 }
 # What is trained on other experts than linear ones.
 FOREIGN = ["truncated gaussian", "truncated lognormal", "tweedie", "noise"]
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return fake_cupy.compiled(SOURCE, tmp_path_factory.mktemp("kernels"))
-
-
-@pytest.fixture
-def cupy(library):
-    """The stand-in for CuPy."""
-    with fake_cupy.in_place_of_cupy(library) as module:
-        yield module
 
 
 def model_of(law, **options):

@@ -8,10 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from skmoe import MoEClassifier, MoERegressor, _checkpoint, _starts
-from skmoe._device_memory import Device
 from skmoe._device_steps import DeviceSteps
 from skmoe._ops import is_on_device
-from skmoe._ops._cuda import SOURCE
 from skmoe.datasets import make_moe_regression
 from skmoe.experts import FactorExpert, LinearExpert, MLPExpert
 from skmoe.gates import HierarchicalGate, MLPGate, SoftmaxGate
@@ -27,28 +25,6 @@ SHIFTED = np.abs(Y / Y.std()) + 0.1
 WEIGHT = np.random.RandomState(1).uniform(0.5, 2.0, size=len(Y))
 GROUPS = np.eye(3)[np.digitize(X[:, 0], np.quantile(X[:, 0], [1 / 3, 2 / 3]))]
 SMALL = MLPExpert((5,), activation="tanh")
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return fake_cupy.compiled(SOURCE, tmp_path_factory.mktemp("kernels"))
-
-
-@pytest.fixture
-def cupy(library):
-    """The stand-in for CuPy."""
-    with fake_cupy.in_place_of_cupy(library) as module:
-        yield module
-
-
-@pytest.fixture(params=[True, False], ids=["resident", "sent"])
-def few(request, monkeypatch):
-    """Small blocks, of rows that stay on the device, or that each batch sends."""
-
-    def plan(self, arrays, row_numbers):
-        self.size, self.resident = 128, request.param
-
-    monkeypatch.setattr(Device, "plan", plan)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import copy
 
-import fake_cupy
 import numpy as np
 import pytest
 from conftest import require
@@ -13,7 +12,6 @@ from sklearn.tree import DecisionTreeRegressor
 from skmoe import MoEClassifier, MoERegressor, _device_predict
 from skmoe._device_memory import Device
 from skmoe._ops import is_on_device
-from skmoe._ops._cuda import SOURCE
 from skmoe.datasets import make_moe_regression
 from skmoe.experts import LinearExpert
 from skmoe.gates import GaussianGate
@@ -67,18 +65,6 @@ def fitted():
         return copy.copy(known[name])
 
     return fit
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return fake_cupy.compiled(SOURCE, tmp_path_factory.mktemp("kernels"))
-
-
-@pytest.fixture
-def cupy(library):
-    """The stand-in for CuPy."""
-    with fake_cupy.in_place_of_cupy(library) as module:
-        yield module
 
 
 @pytest.fixture
