@@ -374,22 +374,23 @@ def compare(data, chosen):
 # --- the picture ------------------------------------------------------------------------
 
 
-def draw(data, model, X, path):
-    """Which expert serves which genres and users, on all ratings."""
+def draw(data, models, X, path):
+    """Which expert serves which genres and users, on all ratings; a row for each model."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    gate, opinions = model.gate_proba(X), model.predict_experts(X)
-    # The expert that serves least comes last.
-    order = np.argsort(-gate.mean(axis=0))
-    gate, opinions = gate[:, order], opinions[:, order]
-    last, names = gate[:, -1], genre_names(data.table)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.2), width_ratios=[1.1, 1])
-    _draw_genres(left, data, last, opinions, names)
-    _draw_users(figure, right, data, last)
-    figure.tight_layout()
+    figure = plt.figure(figsize=(11, 4.8 * len(models)), layout="constrained")
+    for part, (title, model) in zip(figure.subfigures(len(models), 1), models.items()):
+        gate, opinions = model.gate_proba(X), model.predict_experts(X)
+        # The expert that serves least comes last.
+        order = np.argsort(-gate.mean(axis=0))
+        gate, opinions = gate[:, order], opinions[:, order]
+        left, right = part.subplots(1, 2, width_ratios=[1.1, 1])
+        part.suptitle(title, fontsize=12)
+        _draw_genres(left, data, gate[:, -1], opinions, genre_names(data.table))
+        _draw_users(part, right, data, gate[:, -1])
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -443,7 +444,8 @@ def main(arguments=None):
     parts = len(data.train), len(data.choose), len(data.test)
     print("{} ratings to train on, {} to choose by, {} to test on".format(*parts))
     scores, models, X = compare(data, choose_settings(data, options.quick))
-    draw(data, models["gated factorised"], X, options.picture)
+    gated = {name: models[name] for name in ("gated linear", "gated factorised")}
+    draw(data, gated, X, options.picture)
     print(f"\n{time.perf_counter() - start:.0f} s in all; picture: {options.picture}")
     return scores
 
