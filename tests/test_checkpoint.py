@@ -332,7 +332,7 @@ def test_only_classes_of_the_package_are_made():
 # -- a signal -------------------------------------------------------------------------------
 
 SCRIPT = """
-import sys
+import sys, time
 import numpy as np
 from skmoe import MoERegressor
 from skmoe.datasets import make_moe_regression
@@ -341,6 +341,8 @@ from skmoe.solvers import Minibatch
 solver = Minibatch(n_epochs=40, batch_size=64) if sys.argv[1] == "minibatch" else sys.argv[1]
 X, y = make_moe_regression(n_samples=12_000, n_features=12, n_experts=5, random_state=1)
 model = MoERegressor(n_experts=5, solver=solver, random_state=0, max_iter=60, tol=0.0)
+# Iterations last long enough to be seen from outside, on a busy machine, too.
+model.set_params(callbacks=[lambda state: time.sleep(0.03)])
 model.fit(X, y, checkpoint=sys.argv[2])
 parts = model._parts
 history = np.array(model.history_["objective"])
