@@ -8,32 +8,16 @@ import numpy as np
 
 from ._block_passes import pass_of
 from ._sweep import Sums, is_linear, weighs_grams
+from ._whole import WholeEvaluator
 
 
-class DeviceEvaluator:
+class DeviceEvaluator(WholeEvaluator):
     """Gives the sums of a `WholeEvaluator` from rows on a device.
 
     Parameters
     ----------
     data : DeviceData
-
-    Attributes
-    ----------
-    n_passes : int
-        Passes made so far.
     """
-
-    def __init__(self, data):
-        self.data = data
-        self.n_passes = 0
-
-    def state(self):
-        """As of `Sweeper`."""
-        return {"n_passes": self.n_passes}
-
-    def restore(self, state):
-        """As of `Sweeper`."""
-        self.n_passes = state["n_passes"]
 
     def __call__(self, parts, *, resp=None, grams=False):
         """One pass; arguments and result as of `WholeEvaluator`, on the host."""

@@ -59,15 +59,24 @@ def _standardise(X, rows, center, factor, out):
             plain_standardise(X[rows[i] : rows[i] + 1], center, factor, out[i : i + 1])
 
 
-def standardise_rows(X, rows, center, inverse_scale, out):
-    """Write `standardise` of the rows of X whose numbers are given."""
-    alike = X.dtype == out.dtype and X.flags.c_contiguous and out.flags.c_contiguous
-    if not (HAS_TILE and alike):
-        plain_standardise(X[rows], center, inverse_scale, out)
-        return
+def _are_alike(X, out):
+    """Whether the tile can read X and write out."""
+    ordered = X.flags.c_contiguous and out.flags.c_contiguous
+    return HAS_TILE and ordered and X.dtype == out.dtype
+
+
+def _read(X, rows, center, inverse_scale, out):
     padded = np.zeros((2, out.shape[1]))
     padded[:, : X.shape[1]] = center, inverse_scale
     _standardise(X, rows, padded[0], padded[1], out)
+
+
+def standardise_rows(X, rows, center, inverse_scale, out):
+    """Write `standardise` of the rows of X whose numbers are given."""
+    if _are_alike(X, out):
+        _read(X, rows, center, inverse_scale, out)
+    else:
+        plain_standardise(X[rows], center, inverse_scale, out)
 
 
 def standardise(X, center, inverse_scale, out):
@@ -75,7 +84,10 @@ def standardise(X, center, inverse_scale, out):
 
     X (m, d), center and inverse_scale (d,), out (m, at least d + 1). NaN becomes 0.
     """
-    standardise_rows(X, np.arange(len(X)), center, inverse_scale, out)
+    if _are_alike(X, out):
+        _read(X, np.arange(len(X)), center, inverse_scale, out)
+    else:
+        plain_standardise(X, center, inverse_scale, out)
 
 
 @kernel
